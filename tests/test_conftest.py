@@ -1,0 +1,107 @@
+"""conftest.py's care for notebooks under nbval, tried on notebooks that go wrong."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat import v4
+
+ROOT = Path(__file__).resolve().parent.parent
+CELL_TIMEOUT = 120  # s; a dead kernel must fail long before
+
+
+def run(tmp_path: Path, *cells: str | nbformat.NotebookNode, timeout: int = CELL_TIMEOUT) -> str:
+    """What pytest says of a notebook with these code cells; the exit status is its last line."""
+    notebook = v4.new_notebook(
+        cells=[v4.new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+    )
+    nbformat.write(notebook, tmp_path / "notebook.ipynb")
+    (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT / 'tests'}\n")
+    command = "-m pytest -rA --nbval-lax --nbval-current-env -p no:cacheprovider --color=no"
+    result = subprocess.run(
+        [sys.executable, *command.split(), f"--nbval-cell-timeout={timeout}", "notebook.ipynb"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    return f"{result.stdout}{result.stderr}\nexit {result.returncode}"
+
+
+def closing(output: str) -> dict[str, int]:
+    """The numbers of pytest's closing line, without the time."""
+    line = [line for line in output.splitlines() if line.startswith("===")][-1]
+    return {word: int(n) for n, word in re.findall(r"(\d+) (passed|failed|skipped|error)", line)}
+
+
+def test_a_good_notebook_passes(tmp_path: Path) -> None:
+    output = run(
+        tmp_path,
+        "import os; print('not compared')",
+        "assert os.environ['IL_SIZE'] == 'small'\n"
+        "assert 'il-tests-' in os.environ['IL_DATA']\n"
+        "assert os.environ['OMP_NUM_THREADS'] == '1'",
+        f"assert os.path.realpath(os.getcwd()) == {os.path.realpath(tmp_path)!r}",
+    )
+    assert closing(output) == {"passed": 3}, output
+    assert output.endswith("exit 0")
+
+
+def test_after_a_cell_that_raises_the_rest_is_skipped(tmp_path: Path) -> None:
+    output = run(tmp_path, "a = 1", "b = a / 0", "c = b", "d = c")
+    assert closing(output) == {"passed": 1, "failed": 1, "skipped": 2}, output
+    assert "ZeroDivisionError" in output
+    assert "NameError" not in output
+    assert "Cell 1 of this notebook failed" in output
+
+
+@pytest.mark.parametrize(
+    ("death", "status"),
+    [
+        ("os._exit(3)", "3"),
+        pytest.param(
+            "import signal; os.kill(os.getpid(), signal.SIGKILL)",
+            "-9; -9 is often the system, out of memory",
+            marks=pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL"),
+        ),
+    ],
+)
+def test_a_dead_kernel_fails_at_once(tmp_path: Path, death: str, status: str) -> None:
+    start = time.monotonic()
+    output = run(tmp_path, "import os", death, "c = 1")
+    assert closing(output) == {"passed": 1, "failed": 1, "skipped": 1}, output
+    assert f"The kernel died in this cell (exit status {status})" in output
+    assert time.monotonic() - start < CELL_TIMEOUT / 2
+
+
+def test_a_cell_that_hangs_is_interrupted_and_the_rest_is_skipped(tmp_path: Path) -> None:
+    output = run(tmp_path, "import time", "time.sleep(1000)", "c = 1", timeout=4)
+    assert closing(output) == {"passed": 1, "failed": 1, "skipped": 1}, output
+    assert "Timeout of 4 seconds exceeded executing cell" in output
+    assert "KeyboardInterrupt" in output
+
+
+def test_a_slow_cell_within_the_time_out_passes(tmp_path: Path) -> None:
+    output = run(tmp_path, "import time; time.sleep(3)", timeout=60)
+    assert closing(output) == {"passed": 1}, output
+
+
+@pytest.mark.parametrize(("saved", "verdict"), [("2\n", "passed"), ("3\n", "failed")])
+def test_outputs_are_compared_where_a_cell_asks_for_it(
+    tmp_path: Path, saved: str, verdict: str
+) -> None:
+    cell = v4.new_code_cell(
+        "print(1 + 1)",
+        execution_count=1,
+        metadata={"tags": ["nbval-check-output"]},
+        outputs=[v4.new_output("stream", name="stdout", text=saved)],
+    )
+    assert closing(run(tmp_path, cell)) == {verdict: 1}
