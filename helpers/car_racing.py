@@ -14,6 +14,7 @@ Gymnasium's CarRacing spends 99% of a step drawing: it draws 1000×800 pixels an
 * Surfaces are made once, and the score's text when it changes: fresh memory is slow memory.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,10 +47,9 @@ class FastCarRacing(stock.CarRacing):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._canvas = pygame.Surface((W, H))  # upside down, as stock draws it
-        self._bar = pygame.Surface((W, H))  # only its last rows are ever used
+        self._canvas = pygame.Surface((W, H))
         self._narrow = {mode: pygame.Surface((w, H)) for mode, (w, _) in SIZES.items()}
-        self._text: tuple[str, pygame.Surface | None] = ("", None)
+        self._font: Any = None
         self._mapped: list[Any] | None = None  # the road_poly that the arrays below were made from
         self._quads = np.empty((0, 4, 2))
         self._centres = self._radii = np.empty(0)
@@ -71,37 +71,33 @@ class FastCarRacing(stock.CarRacing):
         self._render_road(zoom, shift, angle)
         self.car.draw(self.surf, zoom, shift, angle, mode != "state_pixels")
 
+        # Shrink the width of the world and turn it over; then the bar, on the same canvas.
         narrow = self._narrow[mode]
         width = narrow.get_width()
         world = narrow.subsurface((0, 0, width, H - BAR))
-        pygame.transform.smoothscale(
-            self._canvas.subsurface((0, BAR, W, H - BAR)), world.get_size(), world
-        )
-        world.blit(pygame.transform.flip(world, False, True), (0, 0))
-
-        self._render_bar()
         bar = narrow.subsurface((0, H - BAR, width, BAR))
-        pygame.transform.smoothscale(
-            self._bar.subsurface((0, H - BAR, W, BAR)), bar.get_size(), bar
-        )
+        smoothscale = pygame.transform.smoothscale
+        smoothscale(self._canvas.subsurface((0, BAR, W, H - BAR)), world.get_size(), world)
+        world.blit(pygame.transform.flip(world, False, True), (0, 0))
+        self._render_indicators(W, H)
+        self._render_score()
+        smoothscale(self._canvas.subsurface((0, H - BAR, W, BAR)), bar.get_size(), bar)
         return self._create_image_array(narrow, SIZES[mode])
 
     def _indicator_leaves_bar(self) -> bool:
         assert self.car is not None
         return any(abs(wheel.omega) > BAR_OMEGA for wheel in self.car.wheels)
 
-    def _render_bar(self) -> None:
-        """Draws indicators and score into the last rows of ``self._bar``."""
-        self.surf = self._bar
-        self._render_indicators(W, H)
-        label = f"{self.reward:04.0f}"
-        if label != self._text[0]:
+    def _render_score(self) -> None:
+        """Writes the score into the bar. Opening the font takes longer than writing with it."""
+        label = f"{self.reward:04.0f}", True, (255, 255, 255), (0, 0, 0)
+        try:
+            text = self._font.render(*label)
+        except (AttributeError, pygame.error):  # no font yet, or pygame.quit() has closed it
             pygame.font.init()
-            font = pygame.font.Font(pygame.font.get_default_font(), 42)
-            self._text = (label, font.render(label, True, (255, 255, 255), (0, 0, 0)))
-        text = self._text[1]
-        assert text is not None
-        self._bar.blit(text, text.get_rect(center=(60, H - H * 2.5 / 40.0)))
+            self._font = pygame.font.Font(pygame.font.get_default_font(), 42)
+            text = self._font.render(*label)
+        self.surf.blit(text, text.get_rect(center=(60, H - H * 2.5 / 40.0)))
 
     def _render_road(self, zoom: float, translation: Sequence[float], angle: float) -> None:
         """Draws field, grass and road on ``self.surf``, but for the rows that the bar hides."""
@@ -110,10 +106,10 @@ class FastCarRacing(stock.CarRacing):
         cos, sin = pygame.math.Vector2(1, 0).rotate_rad(angle)
         shift_x, shift_y = translation
 
-        # The picture's corners, in world coordinates: is it all field?
-        x = (np.array([0, W, W, 0]) - shift_x) / zoom
-        y = (np.array([BAR, BAR, H, H]) - shift_y) / zoom
-        if np.abs([cos * x + sin * y, cos * y - sin * x]).max() < FIELD - 1:
+        # The middle of the picture, in world coordinates: is it field out to the corners?
+        u, v = (W / 2 - shift_x) / zoom, ((H + BAR) / 2 - shift_y) / zoom
+        corner = math.hypot(W, H - BAR) / 2 / zoom + 1
+        if max(abs(cos * u + sin * v), abs(cos * v - sin * u)) + corner < FIELD:
             self.surf.fill([int(c) for c in self.bg_color], (0, BAR, W, H - BAR))
         else:
             self.surf.fill((0, 0, 0))
@@ -127,15 +123,16 @@ class FastCarRacing(stock.CarRacing):
 
         x, y = to_pixels(*self._centres)
         reach = self._radii * zoom + 2
-        visible = (np.abs(x - W / 2) < W / 2 + reach) & (
-            np.abs(y - (H + BAR) / 2) < (H - BAR) / 2 + reach
-        )
-        shown = np.flatnonzero(visible)
+        near_x = np.abs(x - W / 2) < W / 2 + reach
+        near_y = np.abs(y - (H + BAR) / 2) < (H - BAR) / 2 + reach
+        shown = np.flatnonzero(near_x & near_y)
         x, y = to_pixels(self._quads[shown, :, 0], self._quads[shown, :, 1])
-        grass = [int(c) for c in self.grass_color]
-        for i, points in zip(shown, np.stack([x, y], axis=-1).astype(int).tolist(), strict=True):
-            j = i - self._grasses
-            color = grass if j < 0 else [int(c) for c in self.road_poly[j][1]]
+        quads = np.stack([x, y], axis=-1).astype(int).tolist()  # int() truncates, as gfxdraw does
+        grass_color = [int(c) for c in self.grass_color]
+        for i, points in zip(shown.tolist(), quads, strict=True):
+            color = grass_color
+            if i >= self._grasses:
+                color = [int(c) for c in self.road_poly[i - self._grasses][1]]
             gfxdraw.aapolygon(self.surf, points, color)
             gfxdraw.filled_polygon(self.surf, points, color)
 
