@@ -18,6 +18,8 @@ import gymnasium as gym
 import numpy as np
 from tqdm.auto import tqdm
 
+from helpers.rollouts import Rollout, rollout
+
 __all__ = ["Demonstrations", "DemonstrationsError"]
 
 # environment: (observation dtype and shape, action dtype and shape), each for one step
@@ -132,16 +134,14 @@ class Demonstrations:
         source: str = "expert",
         progress: bool = True,
     ) -> Demonstrations:
-        """Run ``policy`` in ``env``, one episode for each seed, and keep all that it saw and did."""
-        from helpers.rollouts import rollout
-
+        """Run ``policy`` in ``env``, one episode for each seed, and keep what it saw and did."""
         seeds = list(seeds)
         bar = tqdm(seeds, desc=f"recording {source}", unit="run", disable=not progress, leave=False)
         runs = [rollout(env, policy, seed, keep_observations=True) for seed in bar]
         return Demonstrations.from_rollouts(env_id_of(env), runs, source)
 
     @staticmethod
-    def from_rollouts(env_id: str, runs: Iterable[Any], source: str) -> Demonstrations:
+    def from_rollouts(env_id: str, runs: Iterable[Rollout], source: str) -> Demonstrations:
         """From ``helpers.rollouts.Rollout``s that kept their observations."""
         runs = list(runs)
         return Demonstrations(
@@ -158,7 +158,7 @@ class Demonstrations:
     # -- files -------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
-        """Write ``path`` (.npz), whole or not at all: a save that is interrupted leaves the old file."""
+        """Write ``path`` (.npz), whole or not at all: an interrupted save leaves the old file."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
@@ -209,7 +209,14 @@ class Demonstrations:
                 f"{path} holds pickled objects or is no .npz file ({error}). Opening a pickle can "
                 f"run code, so it was not opened; {_make_it(made_by, again=True)}"
             ) from error
-        except (zipfile.BadZipFile, EOFError, OSError, KeyError, TypeError, AttributeError) as error:
+        except (
+            zipfile.BadZipFile,
+            EOFError,
+            OSError,
+            KeyError,
+            TypeError,
+            AttributeError,
+        ) as error:
             raise DemonstrationsError(
                 f"{path} is truncated or damaged ({error}); {_make_it(made_by, again=True)}"
             ) from error

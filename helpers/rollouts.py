@@ -28,7 +28,7 @@ class Rollout:
     rewards       (T,) float64
     finished      reached the flag, or visited every tile of the track
     observations  (T, …), each seen before the action of its step; None unless asked for
-    frames        T + 1 pictures, (height, width, 3) uint8, the start included; None unless asked for
+    frames        T + 1 pictures, (height, width, 3) uint8, from the start on; None unless asked for
     """
 
     seed: int
@@ -62,7 +62,9 @@ def rollout(
     observation, info = env.reset(seed=seed)
     if hasattr(policy, "reset"):
         policy.reset()
-    observations, actions, rewards = [], [], []
+    observations: list[np.ndarray] = []
+    actions: list[np.ndarray] = []
+    rewards: list[float] = []
     frames = [_frame(env)] if keep_frames else None
     terminated = truncated = False
     while not (terminated or truncated) and len(rewards) != max_steps:
@@ -168,7 +170,9 @@ def run_many(
     if not seeds:
         raise ValueError("no seeds to run on")
     tasks = [
-        joblib.delayed(_one_task)(policy, env_id, seed, bind, keep_observations, env_kwargs, workers)
+        joblib.delayed(_one_task)(
+            policy, env_id, seed, bind, keep_observations, env_kwargs, workers
+        )
         for seed in seeds
     ]
     bar = tqdm(total=len(seeds), desc=describe, unit="run", disable=not progress, leave=False)
@@ -227,9 +231,7 @@ def evaluate(
 ) -> Scores:
     """Score ``policy`` on ``seeds``, one episode each; the arguments are those of ``run_many``."""
     return scores_of(
-        run_many(
-            policy, env_id, seeds, bind=bind, workers=workers, progress=progress, **env_kwargs
-        )
+        run_many(policy, env_id, seeds, bind=bind, workers=workers, progress=progress, **env_kwargs)
     )
 
 
@@ -250,7 +252,7 @@ def _evaluate_round(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     count = len(seeds)
     filled = [int(s) for s in np.resize(seeds, env.num_envs)]  # the last round may be short
-    observations, _ = env.reset(seed=filled)
+    observations, _ = env.reset(seed=filled)  # type: ignore[arg-type]
     running = np.ones(env.num_envs, bool)
     returns, lengths = np.zeros(env.num_envs), np.zeros(env.num_envs, np.int64)
     finished = np.zeros(env.num_envs, bool)

@@ -1,0 +1,170 @@
+"""Pictures in the series' one style: GIFs, figures, tables, with text for who can't see them."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import imageio.v3 as iio
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import HTML
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFont
+
+from helpers.rollouts import Scores
+
+__all__ = ["ROLES", "Picture", "figure", "gif", "label", "score_table", "side_by_side", "table"]
+
+# One colour and one line for each role in every plot (Okabe and Ito's colours, safe for
+# colour-blind readers): plt.plot(x, y, **ROLES["expert"])
+ROLES: dict[str, dict[str, Any]] = {
+    "expert": {"color": "#0072B2", "linestyle": "-", "label": "expert"},
+    "clone": {"color": "#D55E00", "linestyle": "--", "label": "clone"},
+    "dagger": {"color": "#009E73", "linestyle": "-.", "label": "DAgger"},
+    "random": {"color": "#7F7F7F", "linestyle": ":", "label": "random"},
+    "keyboard": {"color": "#CC79A7", "linestyle": (0, (5, 1, 1, 1)), "label": "keyboard"},
+    "second": {"color": "#E69F00", "linestyle": (0, (3, 1)), "label": "second"},
+}
+ACTION_COLOURS = ["#0072B2", "#000000", "#D55E00"]  # push left, do nothing, push right
+
+plt.rcParams.update(
+    {
+        "figure.figsize": (6, 3),
+        "figure.dpi": 100,
+        "figure.constrained_layout.use": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.titlesize": "medium",
+        "legend.frameon": False,
+        "image.cmap": "cividis",
+    }
+)
+
+
+class Picture:
+    """An image for a cell's output: HTML with alt text, and a still PNG where HTML can't be shown.
+
+    nbconvert and nbviewer drop bare ``image/gif`` outputs; an ``<img>`` with its data inside works
+    in all of them.
+    """
+
+    def __init__(self, data: bytes, kind: str, alt: str, width: int, still: bytes | None = None):
+        if len(alt) < 20:
+            raise ValueError(f"alt text {alt!r} is too short: say what happens and how it ends")
+        self.data, self.kind, self.alt, self.width, self.still = data, kind, alt, width, still
+
+    def __repr__(self) -> str:
+        return f"<{self.kind}: {self.alt}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        data = base64.b64encode(self.data).decode()
+        img = (
+            f'<img src="data:image/{self.kind};base64,{data}" '
+            f'alt="{html.escape(self.alt, quote=True)}" width="{self.width}">'
+        )
+        bundle = {"text/html": img, "text/plain": repr(self)}
+        if self.still is not None:
+            bundle["image/png"] = base64.b64encode(self.still).decode()
+        return bundle
+
+
+def gif(
+    frames: Sequence[np.ndarray],
+    alt: str,
+    fps: float = 12.5,
+    width: int | None = None,
+    colours: int = 32,
+) -> Picture:
+    """A GIF of ``frames``, (height, width, 3) uint8, that loops.
+
+    width  pixels to scale to; the frames' own where None
+    alt    what happens, and how it ends, for who can't see it
+
+    All frames share one palette: smaller, and about 15 times faster to write than one for each.
+    Raises ValueError for no frames, or frames of another shape or dtype.
+    """
+    if len(frames) == 0:
+        raise ValueError("no frames to show")
+    first = np.asarray(frames[0])
+    if first.ndim != 3 or first.shape[2] != 3 or first.dtype != np.uint8:
+        raise ValueError(f"frames are {first.shape} {first.dtype}, not (height, width, 3) uint8")
+    images = [Image.fromarray(frame) for frame in frames]
+    if width is not None and width != images[0].width:
+        size = (width, round(images[0].height * width / images[0].width))
+        method = Image.Resampling.NEAREST if width > images[0].width else Image.Resampling.BOX
+        images = [image.resize(size, method) for image in images]
+    sample = [images[i] for i in np.linspace(0, len(images) - 1, min(len(images), 8)).astype(int)]
+    strip = np.concatenate([np.asarray(image) for image in sample])
+    palette = Image.fromarray(strip).quantize(colours, dither=Image.Dither.NONE)
+    small = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+    file = io.BytesIO()
+    small[0].save(
+        file, "GIF", save_all=True, append_images=small[1:], duration=round(1000 / fps), loop=0
+    )
+    middle = np.asarray(small[len(small) // 2].convert("RGB"))
+    still = iio.imwrite("<bytes>", middle, extension=".png")
+    return Picture(file.getvalue(), "gif", alt, images[0].width, still)
+
+
+def figure(fig: Figure, alt: str) -> Picture:
+    """A matplotlib figure as a PNG with alt text; closes the figure.
+
+    alt  what the plot shows, with the numbers that matter
+    """
+    file = io.BytesIO()
+    fig.savefig(file, format="png")
+    plt.close(fig)
+    return Picture(file.getvalue(), "png", alt, round(fig.get_figwidth() * fig.dpi))
+
+
+def label(frame: np.ndarray, text: str) -> np.ndarray:
+    """``frame`` with a line of text above it, (height + 22, width, 3) uint8."""
+    image = Image.new("RGB", (frame.shape[1], frame.shape[0] + 22), "white")
+    image.paste(Image.fromarray(frame), (0, 22))
+    font = ImageFont.load_default(15)
+    ImageDraw.Draw(image).text((4, 2), text, fill="black", font=font)
+    return np.asarray(image)
+
+
+def side_by_side(runs: Mapping[str, Sequence[np.ndarray]], skip: int = 1) -> list[np.ndarray]:
+    """Runs beside each other, each under its name; a run that ends earlier rests on its last frame.
+
+    skip  keep every ``skip``-th frame
+    """
+    length = max(len(frames) for frames in runs.values())
+    steps = [*range(0, length - 1, skip), length - 1]
+    return [
+        np.concatenate(
+            [label(frames[min(t, len(frames) - 1)], name) for name, frames in runs.items()], axis=1
+        )
+        for t in steps
+    ]
+
+
+def table(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> HTML:
+    """An HTML table; numbers are set to the right."""
+    head = "".join(f"<th>{html.escape(str(name))}</th>" for name in columns)
+    body = ""
+    for row in rows:
+        cells = ""
+        for i, value in enumerate(row):
+            align = "left" if i == 0 or len(str(value)) > 24 else "right"
+            cells += f'<td style="text-align:{align}">{html.escape(str(value))}</td>'
+        body += f"<tr>{cells}</tr>"
+    return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def score_table(scores: Mapping[str, Scores], digits: int = 1, finished: str = "finished") -> HTML:
+    """One line for each policy: mean return, its 95% interval, minimum, share finished."""
+    rows = []
+    for name, score in scores.items():
+        low, high = score.interval
+        numbers = [f"{value:.{digits}f}".replace("-", "−") for value in (score.mean, low, high)]
+        worst = f"{score.minimum:.{digits}f}".replace("-", "−")
+        interval = f"{numbers[1]} to {numbers[2]}"
+        rows.append((name, numbers[0], interval, worst, f"{score.finished_share:.0%}"))
+    return table(rows, ["policy", "mean return", "95% interval", "minimum", finished])
