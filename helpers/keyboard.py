@@ -71,7 +71,7 @@ def drive_window(
     env = env or make_env()
     try:
         pygame.display.init()
-        screen = pygame.display.set_mode((600, 460), pygame.SCALED | pygame.RESIZABLE)
+        screen = pygame.display.set_mode((600, 484), pygame.SCALED | pygame.RESIZABLE)
         pygame.display.set_caption("Drive with the arrow keys")
         session = LapSession(env, where, laps=laps, seeds=seeds, policy=policy)
         _drive(screen, session, get_action, steps_per_second, patience)
@@ -119,14 +119,18 @@ def _draw(screen: Any, session: LapSession) -> None:
     font = pygame.font.Font(pygame.font.get_default_font(), 15)
     now = session.status
     line = "Lap {lap} of {laps} · return {return} · {tiles} of {track} tiles · speed {speed}"
-    hint = "Arrow keys: steer, gas, brake · R restarts the lap · Esc ends"
-    driver = "" if session.policy is None else " · " + ("you" if now["human"] else "policy")
-    say = now["message"] + (" Press an arrow key to start." if now["waiting"] else "")
+    driver = "" if session.policy is None else " · you" if now["human"] else " · the policy"
+    start = " Press an arrow key to start." if now["waiting"] else ""
+    hint = "Arrow keys: steer, gas (up), brake (down) · R restarts the lap · Esc ends"
     picture: Any = session.env.render()
     screen.fill((24, 24, 28))
     screen.blit(pygame.surfarray.make_surface(picture.swapaxes(0, 1)), (0, 0))
-    screen.blit(font.render(line.format(**now) + driver, True, (255, 255, 255)), (12, 408))
-    screen.blit(
-        font.render(say or hint, True, (255, 200, 90) if say else (170, 170, 180)), (12, 434)
-    )
+    for row, (text, colour) in enumerate(
+        (
+            (line.format(**now) + driver, (255, 255, 255)),
+            ((now["message"] + start).strip(), (255, 200, 90)),
+            (hint, (170, 170, 180)),
+        )
+    ):
+        screen.blit(font.render(text, True, colour), (12, 408 + 25 * row))
     pygame.display.flip()

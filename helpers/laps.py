@@ -292,15 +292,17 @@ def list_laps(folder: str | Path | None = None) -> Laps:
     return laps
 
 
-def replay_lap(folder: str | Path | None = None, number: int = -1, *, fps: float = 12.5) -> Any:
-    """A lap as GIF, in real time up to 20 s and faster beyond; ``number`` is `list_laps`'s."""
+def replay_lap(folder: str | Path | None = None, number: int = -1) -> Any:
+    """A lap as GIF, in real time up to 12 s and faster beyond; ``number`` is `list_laps`'s."""
     from helpers.show import gif
 
     lap = list_laps(folder)[number]
     seen = Demonstrations.load(lap.path).observations
     end = "finishes the lap" if lap.finished else "ends without finishing the lap"
     alt = f"The car on track {lap.seed}, {lap.steps} steps by {lap.source}; it {end}"
-    return gif(list(seen[:: max(4, len(seen) // 250)]), fps=fps, alt=f"{alt} at {lap.total:.0f}.")
+    picture = gif(seen[:: max(4, len(seen) // 150)], alt=f"{alt} at {lap.total:.0f} points.")
+    picture.width = 2 * picture.width  # shown twice as large, stored as it is
+    return picture
 
 
 def drop_lap(folder: str | Path | None, number: int) -> Laps:
