@@ -7,6 +7,7 @@ Two settings come from the environment, and only from here:
 """
 
 import os
+import sys
 import warnings
 from importlib import metadata
 from pathlib import Path
@@ -47,6 +48,12 @@ def data_path(*parts: str) -> Path:
     return path
 
 
+def _say_where_no_display_is() -> None:
+    """On Linux without a screen: draw in memory, rather than complain on stderr about the screen."""
+    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+
+
 def _warn_if_pygame_doubled() -> None:
     """Both pygame distributions at once: the last installed wins, and frames change unseen."""
     found = {dist.metadata["Name"] for dist in metadata.distributions(name="pygame")}
@@ -60,4 +67,5 @@ def _warn_if_pygame_doubled() -> None:
         )
 
 
+_say_where_no_display_is()
 _warn_if_pygame_doubled()

@@ -141,6 +141,45 @@ class Demonstrations:
         return Demonstrations.from_rollouts(env_id_of(env), runs, source)
 
     @staticmethod
+    def record_vector(
+        cars: gym.vector.VectorEnv,
+        policy: Callable[[np.ndarray], np.ndarray],
+        seeds: Iterable[int],
+        source: str = "expert",
+        progress: bool = True,
+    ) -> Demonstrations:
+        """One episode in each of many environments that step together, one for each seed.
+
+        ``policy`` maps (E, …) observations to (E,) actions. The same episodes as from ``record``.
+        """
+        seeds = [int(seed) for seed in seeds]
+        observations, _ = cars.reset(seed=seeds)  # type: ignore[arg-type]
+        running = np.ones(len(seeds), bool)
+        finished = np.zeros(len(seeds), bool)
+        columns: list[tuple[np.ndarray, ...]] = []
+        with tqdm(total=len(seeds), desc="recording", disable=not progress, leave=False) as bar:
+            while running.any():
+                who, actions = np.flatnonzero(running), policy(observations)
+                seen = observations[who]
+                observations, rewards, terminated, truncated, _ = cars.step(actions)
+                columns.append((who, seen, actions[who], rewards[who]))
+                finished |= terminated & running
+                running &= ~(terminated | truncated)
+                bar.update(len(who) - int(running.sum()))
+        whose, seen, done, got = (np.concatenate(column) for column in zip(*columns, strict=True))
+        order = np.argsort(whose, kind="stable")  # episode after episode, each in order of time
+        return Demonstrations(
+            env_id_of(cars),
+            seen[order],
+            done[order],
+            got[order].astype(np.float32),
+            np.bincount(whose).astype(np.int64),
+            np.array(seeds, np.int64),
+            finished,
+            np.array([source] * len(seeds), np.str_),
+        )
+
+    @staticmethod
     def from_rollouts(env_id: str, runs: Iterable[Rollout], source: str) -> Demonstrations:
         """From ``helpers.rollouts.Rollout``s that kept their observations."""
         runs = list(runs)
@@ -253,7 +292,7 @@ class Demonstrations:
 PER_STEP = ("observations", "actions", "rewards")
 
 
-def env_id_of(env: gym.Env) -> str:
+def env_id_of(env: gym.Env | gym.vector.VectorEnv) -> str:
     """The id that ``env`` was made with.
 
     Raises ValueError for an environment that was not made by ``gymnasium.make``.

@@ -39,7 +39,7 @@ class MountainCarVector(gym.vector.VectorEnv):
         self.single_action_space = self.car.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.generators = [np.random.default_rng() for _ in range(num_envs)]
+        self.generators: list[np.random.Generator] = []
         self.position, self.velocity = np.zeros(num_envs), np.zeros(num_envs)
         self.elapsed = np.zeros(num_envs, np.int64)
         self.ended = np.zeros(num_envs, bool)
@@ -58,6 +58,8 @@ class MountainCarVector(gym.vector.VectorEnv):
             if len(seeds) != self.num_envs:
                 raise ValueError(f"{len(seeds)} seeds for {self.num_envs} cars; give one for each")
             self.generators = [np.random.default_rng(int(s)) for s in seeds]
+        elif not self.generators:
+            self.generators = [np.random.default_rng() for _ in range(self.num_envs)]
         self._restart(np.ones(self.num_envs, bool))
         self.ended[:] = False
         return self._observations(), {}
@@ -93,7 +95,7 @@ class MountainCarVector(gym.vector.VectorEnv):
 
     def _restart(self, which: np.ndarray) -> None:
         for i in np.flatnonzero(which):
-            self.position[i] = self.generators[i].uniform(low=-0.6, high=-0.4)
+            self.position[i] = self.generators[i].uniform(-0.6, -0.4)
         self.velocity[which] = 0.0
         self.elapsed[which] = 0
 

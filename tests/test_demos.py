@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from helpers.demos import Demonstrations, DemonstrationsError
 from helpers.experts import mountain_car_expert
+from helpers.mountain_car import MountainCarVector
 
 NAMES = [f.name for f in fields(Demonstrations)]
 
@@ -97,6 +98,17 @@ def test_recording_keeps_what_was_seen_before_each_action():
             observation, _, ended, _, _ = env.step(int(action))
         assert ended
     assert (demos.returns == -demos.lengths).all()
+
+
+def test_recording_many_at_once_gives_the_same_runs():
+    seeds = [3, 50, 7, 12]
+    one_by_one = Demonstrations.record(
+        gym.make("MountainCar-v0"), mountain_car_expert, seeds, progress=False
+    )
+    together = Demonstrations.record_vector(
+        MountainCarVector(4), lambda o: np.sign(o[:, 1]).astype(np.int64) + 1, seeds, progress=False
+    )
+    assert same(one_by_one, together)
 
 
 def test_a_folder_loads_in_order_of_names(tmp_path):
