@@ -29,7 +29,7 @@ __all__ = ["FastCarRacing"]
 W, H = stock.WINDOW_W, stock.WINDOW_H
 BAR = H // 8  # rows that the bar hides: the last ones of a picture, the first ones before the flip
 FIELD, GRASS = stock.PLAYFIELD, stock.GRASS_DIM
-BAR_OMEGA = 390.0  # rad/s: a wheel faster than this has an indicator that leaves the bar
+BAR_OMEGA, BAR_SPEED = 390.0, 195.0  # rad/s, units/s: beyond 400 and 200 indicators leave the bar
 SIZES = {
     "state_pixels": (stock.STATE_W, stock.STATE_H),
     "rgb_array": (stock.VIDEO_W, stock.VIDEO_H),
@@ -86,7 +86,8 @@ class FastCarRacing(stock.CarRacing):
 
     def _indicator_leaves_bar(self) -> bool:
         assert self.car is not None
-        return any(abs(wheel.omega) > BAR_OMEGA for wheel in self.car.wheels)
+        fast_wheel = any(abs(wheel.omega) > BAR_OMEGA for wheel in self.car.wheels)
+        return fast_wheel or self.car.hull.linearVelocity.length > BAR_SPEED
 
     def _render_score(self) -> None:
         """Writes the score into the bar. Opening the font takes longer than writing with it."""
