@@ -73,12 +73,12 @@ def wander(seed: int) -> Act:
     return lambda step: actions[step].astype(np.float32)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(4))
 def test_random_actions(seed: int) -> None:
     stock, fast = pair()
     for episode in range(2):  # the second without a seed: the generators agree as well
         reset_both(stock, fast, None if episode else seed)
-        drive_both(stock, fast, wander(seed), 40 if episode else 80)
+        drive_both(stock, fast, wander(seed), 30 if episode else 80)
 
 
 def full(*values: Any) -> Any:
@@ -120,10 +120,10 @@ def test_options_and_renders(options: dict[str, Any]) -> None:
     act: Act = wander(0) if stock.continuous else lambda step: int(rng.integers(5))
     every = 5 if stock.render_mode else 0
     reset_both(stock, fast, 20)
-    drive_both(stock, fast, act, 70, every)
+    drive_both(stock, fast, act, 50, every)
     for randomize in (False, True):
         reset_both(stock, fast, None, {"randomize": randomize})
-        drive_both(stock, fast, act, 10, every)
+        drive_both(stock, fast, act, 8, every)
 
 
 def test_skid_marks_are_in_the_render() -> None:
@@ -249,15 +249,15 @@ def test_memory_stays_flat() -> None:
     """100 short episodes; one lost narrow picture (300 kB) in each would fail."""
     env = FastCarRacing(render_mode="rgb_array")
     sizes = []
-    for episode in range(120):
+    for episode in range(110):
         env.reset(seed=episode)
         for step in range(2):
             env.step(wander(0)(step))
         env.render()
-        if episode % 20 == 19:
+        if episode % 20 == 9:
             gc.collect()
             sizes.append(resident())
-    assert sizes[-1] - sizes[0] < 8, f"MiB after every 20 episodes: {sizes}"
+    assert sizes[-1] - sizes[0] < 8, f"MiB, first after 10 episodes, then every 20: {sizes}"
 
 
 def test_it_is_faster() -> None:
