@@ -25,7 +25,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import nbformat
 import pytest
@@ -140,8 +140,7 @@ class JupyterLab:
         runtime = Path(self.env["JUPYTER_RUNTIME_DIR"], f"jpserver-{self.process.pid}.json")
         try:
             self.url = json.loads(runtime.read_text())["url"].rstrip("/")
-            with urlopen(f"{self.url}/api?token={TOKEN}", timeout=5) as answer:
-                return bool(answer.status == 200)
+            return bool(self._api("status"))
         except (OSError, URLError, ValueError):
             return False
 
@@ -160,14 +159,30 @@ class JupyterLab:
             self.process.kill()
         self.process.wait(10)
 
+    def _api(self, path: str, method: str = "GET") -> Any:
+        headers = {"Authorization": f"token {TOKEN}"}
+        request = Request(f"{self.url}/api/{path}", headers=headers, method=method)
+        with urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or "null")
+
+    def shut_down_kernels(self) -> None:
+        """End all kernels: the next page on the same notebook starts afresh."""
+        for session in self._api("sessions"):
+            self._api(f"sessions/{session['id']}", "DELETE")
+
     def server_log(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
     def add(self, notebook: Path | nbformat.NotebookNode, name: str = "") -> str:
-        """Copy a notebook (a file, or one made in the test) to the root; returns its name there."""
+        """Copy a notebook (a file, or one made in the test) to the root; returns its name there.
+
+        The images/ beside a file, which its text may show, go with it.
+        """
         if isinstance(notebook, Path):
             name = name or notebook.name
             shutil.copy(notebook, self.root / name)
+            if (images := notebook.parent / "images").is_dir():
+                shutil.copytree(images, self.root / "images", dirs_exist_ok=True)
         else:
             nbformat.write(notebook, self.root / name)
         return name
@@ -298,8 +313,11 @@ def browser_page(browser: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_notebook(jupyterlab: JupyterLab, browser_page: Any) -> Callable[..., NotebookPage]:
+def open_notebook(
+    jupyterlab: JupyterLab, browser_page: Any
+) -> Iterator[Callable[..., NotebookPage]]:
     def open_notebook(name: str, app: str = "lab") -> NotebookPage:
         return NotebookPage(browser_page, jupyterlab.address(name, app))
 
-    return open_notebook
+    yield open_notebook
+    jupyterlab.shut_down_kernels()

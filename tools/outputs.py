@@ -4,15 +4,18 @@
     python tools/outputs.py 01-collect-mountain-car    one, or several
 
 A notebook whose run fails stays as it was. With the outputs goes a digest of the code that made
-them: tests/test_notebooks.py compares it, so outputs can't go stale unseen.
+them: tests/test_notebooks.py compares it, so outputs can't go stale unseen. The GIF that a cell
+with the tag "opening" shows is saved as images/NAME.gif, too, for the notebook's first lines.
 
 Data goes to data/outputs/ (emptied first when all are run), so that laps which you drove yourself
 are neither touched nor shown. $IL_DATA names another folder, which is never emptied.
 """
 
+import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -28,6 +31,8 @@ NOTEBOOKS = ROOT / "notebooks"
 DATA = ROOT / "data" / "outputs"
 DIGEST = "outputs_of"  # the key in the notebook's metadata
 WIDGET = "application/vnd.jupyter.widget-view+json"
+GIF = re.compile(r"data:image/gif;base64,([A-Za-z0-9+/=]+)")
+KEPT = ("tags", "jupyter")  # of a cell's metadata: what editors add to it is of no use to others
 KERNELSPEC = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 
 
@@ -40,8 +45,7 @@ def code_digest(notebook: nbformat.NotebookNode) -> str:
 def tidy(notebook: nbformat.NotebookNode) -> None:
     """Keep what a reader sees: no widgets (progress bars), no times, no version of this Python."""
     for cell in notebook.cells:
-        for name in ("execution", "collapsed", "scrolled"):
-            cell.metadata.pop(name, None)
+        cell.metadata = nbformat.from_dict({k: v for k, v in cell.metadata.items() if k in KEPT})
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if WIDGET not in out.get("data", {})]
     language = {"name": "python", "file_extension": ".py", "mimetype": "text/x-python"}
@@ -52,12 +56,24 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
     )
 
 
-def save(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Replace the file at once: an interrupted save leaves the old one whole."""
+def opening(notebook: nbformat.NotebookNode) -> bytes | None:
+    """The GIF that the cell with the tag "opening" shows."""
+    for cell in notebook.cells:
+        if "opening" in cell.metadata.get("tags", []):
+            for output in cell.outputs:
+                if found := GIF.search(output.get("data", {}).get("text/html", "")):
+                    return base64.b64decode(found[1])
+            raise ValueError("the cell with the tag 'opening' shows no GIF")
+    return None
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file at once: an interrupted save leaves the old one whole."""
+    path.parent.mkdir(exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            nbformat.write(notebook, file)
+        with part.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -66,7 +82,7 @@ def save(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 
 def run(path: Path) -> None:
-    """Run one notebook and save it; raises what nbclient raises, and then saves nothing."""
+    """Run one notebook and save it; raises what nbclient raises, and saves nothing then."""
     notebook = nbformat.read(path, as_version=4)
     cells = sum(cell.cell_type == "code" for cell in notebook.cells)
     start, cpu, done = time.monotonic(), _children_cpu(), 0
@@ -93,7 +109,9 @@ def run(path: Path) -> None:
     report(f"{cells} cells", end="" if sys.stdout.isatty() else "\n")
     client.execute()
     tidy(notebook)
-    save(notebook, path)
+    if (picture := opening(notebook)) is not None:
+        replace(path.parent / "images" / f"{path.stem}.gif", picture)
+    replace(path, nbformat.writes(notebook).encode() + b"\n")
     seconds = f"{time.monotonic() - start:.0f} s, CPU {(_children_cpu() - cpu) / 60:.1f} min"
     report(f"{seconds}, {path.stat().st_size / 1e3:.0f} kB", end="\n")
 
@@ -125,7 +143,7 @@ def main(names: list[str]) -> None:
     for path in paths:
         try:
             run(path)
-        except (CellExecutionError, DeadKernelError) as error:
+        except (CellExecutionError, DeadKernelError, ValueError) as error:
             sys.exit(f"\n{path.name} failed and stays as it was:\n{error}")
 
 
