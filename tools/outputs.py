@@ -99,6 +99,7 @@ def run(path: Path) -> None:
     client = NotebookClient(
         notebook,
         kernel_name="python3",
+        extra_arguments=["--IPKernelApp.log_level=40"],  # it warns of TCP, which Jupyter uses, too
         timeout=None,
         resources={"metadata": {"path": str(path.parent)}},
         record_timing=False,

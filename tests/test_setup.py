@@ -1,0 +1,208 @@
+"""The set-up: its files agree, and make never trusts an environment that is half made.
+
+make is tried with a stand-in for Python that writes down what it is asked to do, so no package is
+installed here.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONDA = (ROOT / "environment.yml").read_text(encoding="utf-8")
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+LOCK = (ROOT / "lock.txt").read_text(encoding="utf-8").splitlines()
+LOCKED = dict(line.split("==") for line in LOCK if not line.startswith("#"))
+WORKFLOW = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+
+
+def listed() -> list[Requirement]:
+    extras = PROJECT["optional-dependencies"].values()
+    return [Requirement(text) for texts in [PROJECT["dependencies"], *extras] for text in texts]
+
+
+# --- the files agree
+
+
+def test_conda_makes_the_same_environment() -> None:
+    items = [line.strip(" -") for line in CONDA.splitlines() if line.strip().startswith("- ")]
+    assert items == [
+        "conda-forge",
+        "python=3.11",
+        "pip",
+        "pip:",
+        "constraint lock.txt",
+        "e .[test]",
+    ]
+    assert "3.11" in SpecifierSet(PROJECT["requires-python"])
+    assert "test" in PROJECT["optional-dependencies"]
+
+
+def test_make_and_ci_take_the_same_pythons() -> None:
+    low, high = re.search(r"\((\d, \d+)\) <= sys.version_info < \((\d, \d+)\)", MAKEFILE).groups()
+    bounds = f">={low},<{high}".replace(", ", ".")
+    assert SpecifierSet(bounds) == SpecifierSet(PROJECT["requires-python"])
+    for version in re.findall(r'python(?:-version)?: "([\d.]+)"', WORKFLOW):
+        assert version in SpecifierSet(PROJECT["requires-python"])
+
+
+def test_the_lock_holds_every_listed_package() -> None:
+    for requirement in listed():
+        name = canonicalize_name(requirement.name)
+        assert name in LOCKED, f"{name}: run `make lock`"
+        assert LOCKED[name] in requirement.specifier, f"{requirement}: run `make lock`"
+
+
+def test_the_lock_is_for_everyone() -> None:
+    assert len(LOCKED) > 100
+    for name, version in LOCKED.items():
+        assert name == canonicalize_name(name)
+        assert Version(version).local is None, f"{name}=={version} names one build"
+    assert not [name for name in LOCKED if name.startswith(("nvidia", "cuda", "triton"))]
+    assert {"colorama", "appnope"} <= set(LOCKED)  # what Windows and macOS need, as well
+    assert "pygame" not in LOCKED  # it overwrites pygame-ce
+
+
+def test_versions_stand_in_one_place() -> None:
+    torch = next(str(r) for r in listed() if r.name == "torch")
+    for text in (CONDA, MAKEFILE):
+        assert not re.search(r"\w==\d", text)
+    assert set(re.findall(r"torch==[\d.]+", WORKFLOW)) == {torch}
+
+
+def test_help_names_every_target() -> None:
+    targets = re.search(r"^\.PHONY: (.*)", MAKEFILE, re.M)[1].split()
+    described = re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.M)
+    assert described == [target for target in targets if target != "FORCE"]
+
+
+# --- make
+
+STAND_IN = """#!/bin/sh
+# A Python that can be asked its version, makes a .venv of itself, and "installs".
+case "$*" in
+    *version_info*) exit {unsuitable} ;;
+    *'print(open('*) cat .venv/installed 2>/dev/null; exit 0 ;;
+    *'-m venv'*) echo venv >>calls; rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+    *'pip install'*) echo "pip $*" >>calls; [ ! -e broken ] ;;
+    *jupyterlab*) echo lab >>calls ;;
+esac
+"""
+
+
+class Project:
+    """A folder with our Makefile and a stand-in for Python."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("Makefile", "pyproject.toml", "lock.txt"):
+            shutil.copy(ROOT / name, folder)
+        self.python(unsuitable=0)
+
+    def python(self, unsuitable: int) -> None:
+        path = self.folder / "python"
+        path.write_text(STAND_IN.format(unsuitable=unsuitable))
+        path.chmod(0o755)
+
+    def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What make says; ``calls`` is emptied before."""
+        (self.folder / "calls").write_text("")
+        env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
+        env.pop("TORCH_INDEX", None)
+        python = f"PYTHON={self.folder / 'python'}"
+        return subprocess.run(
+            ["make", python, *arguments], cwd=self.folder, env=env, capture_output=True, text=True
+        )
+
+    @property
+    def calls(self) -> list[str]:
+        return (self.folder / "calls").read_text().splitlines()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    if shutil.which("make") is None or os.name == "nt":
+        pytest.skip("needs make and a POSIX shell")
+    (tmp_path / "here").mkdir()
+    return Project(tmp_path / "here")
+
+
+def test_make_sets_up_once(project: Project) -> None:
+    first = project.make("lab")
+    assert first.returncode == 0, first.stderr
+    assert [call.split()[0] for call in project.calls] == ["venv", "pip", "pip", "lab"]
+    assert "-c lock.txt torch==" in project.calls[1]
+    assert "-c lock.txt -e .[test]" in project.calls[2]
+    assert re.findall(r"^\d/3", first.stdout, re.M) == ["1/3", "2/3", "3/3"]
+    project.make("lab")
+    assert project.calls == ["lab"]
+
+
+def test_a_failed_install_is_not_trusted(project: Project) -> None:
+    (project.folder / "broken").touch()
+    assert project.make("lab").returncode != 0
+    assert "lab" not in project.calls
+    (project.folder / "broken").unlink()
+    assert project.make("lab").returncode == 0
+    assert [call.split()[0] for call in project.calls] == ["venv", "pip", "pip", "lab"]
+
+
+def test_a_change_of_the_versions_is_installed(project: Project) -> None:
+    project.make("install")
+    later = (project.folder / ".venv" / "installed").stat().st_mtime + 10
+    os.utime(project.folder / "lock.txt", (later, later))
+    (project.folder / "broken").touch()
+    assert project.make("lab").returncode != 0
+    assert [call.split()[0] for call in project.calls] == ["pip"]
+    (project.folder / "broken").unlink()
+    assert project.make("lab").returncode == 0
+    assert [call.split()[0] for call in project.calls] == ["venv", "pip", "pip", "lab"]
+
+
+def test_a_moved_environment_is_made_anew(project: Project) -> None:
+    project.make("install")
+    project.folder = project.folder.rename(project.folder.with_name("moved"))
+    project.make("lab")
+    assert project.calls[0] == "venv"
+
+
+def test_an_unsuitable_python_is_named(project: Project) -> None:
+    project.python(unsuitable=1)
+    result = project.make("lab")
+    assert result.returncode != 0
+    assert "Python 3.11, 3.12 or 3.13" in result.stderr
+    assert str(project.folder / "python") in result.stderr
+    assert "make PYTHON=python3.12 lab" in result.stderr
+    assert project.calls == []
+
+
+def test_only_torch_comes_from_another_index(project: Project) -> None:
+    project.make("TORCH_INDEX=cpu", "install")
+    torch, rest = project.calls[1:]
+    assert "--index-url" in torch and torch.split("--index-url ")[1].split()[0].endswith("/cpu")
+    assert "index" not in rest
+    project.make("install", "--always-make")
+    assert not [call for call in project.calls if "index" in call]
+
+
+def test_lint_stops_the_tests(project: Project) -> None:
+    """`make test` ends with pytest, and gets there only past ruff and mypy."""
+    project.make("install")
+    steps = [line for line in project.make("-n", "test").stdout.splitlines() if "python -m" in line]
+    assert [line.split("python -m ")[1].split()[0] for line in steps] == [
+        "ruff",
+        "ruff",
+        "mypy",
+        "pytest",
+    ]
+    assert not [line for line in steps if line.lstrip().startswith("-") or "||" in line]
