@@ -93,7 +93,11 @@ STAND_IN = """#!/bin/sh
 case "$*" in
     *version_info*) exit {unsuitable} ;;
     *'print(open('*) cat .venv/installed 2>/dev/null; exit 0 ;;
-    *'-m venv'*) echo venv >>calls; rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+    *'-m venv'*)
+        echo venv >>calls
+        case "$*" in *--clear*) rm -rf .venv ;; esac
+        mkdir -p .venv/bin
+        [ "$0" = .venv/bin/python ] || cp "$0" .venv/bin/python ;;
     *'pip install'*) echo "pip $*" >>calls; [ ! -e broken ] ;;
     *jupyterlab*) echo lab >>calls ;;
 esac
@@ -152,9 +156,12 @@ def test_a_failed_install_is_not_trusted(project: Project) -> None:
     (project.folder / "broken").touch()
     assert project.make("lab").returncode != 0
     assert "lab" not in project.calls
+    half_made = project.folder / ".venv" / "half-made"
+    half_made.touch()
     (project.folder / "broken").unlink()
     assert project.make("lab").returncode == 0
     assert [call.split()[0] for call in project.calls] == ["venv", "pip", "pip", "lab"]
+    assert not half_made.exists()
 
 
 def test_a_change_of_the_versions_is_installed(project: Project) -> None:
