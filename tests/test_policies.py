@@ -1,12 +1,16 @@
 """A policy that was saved acts the same when it is loaded."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import helpers.car_racing  # noqa: F401  registers FastCarRacing-v3
 from helpers import policies
-from helpers.policies import BCModel, PolicyError
+from helpers.experts import RacingDriver
+from helpers.policies import BCModel, DrivingCNN, PolicyError, look, mirror
+from helpers.rollouts import rollout
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +71,92 @@ def test_a_save_that_fails_leaves_the_old_file(model, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         policies.save("clone", BCModel(hidden=8))
     assert path.read_bytes() == whole and [path] == list(path.parent.iterdir())
+
+
+# -- the race car's clone ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def frames():
+    """Two frames of a lap, with its opening zoom behind it; (2, 96, 96, 3) uint8."""
+    env = gym.make("FastCarRacing-v3")
+    run = rollout(env, RacingDriver(env), seed=3, keep_observations=True, max_steps=80)
+    env.close()
+    return run.observations[[60, 79]]
+
+
+@pytest.fixture
+def driver():
+    torch.manual_seed(0)
+    return DrivingCNN(hidden=16)
+
+
+def test_the_view_is_half_the_road_and_pieces_of_the_bar(frames):
+    view = look(frames)
+    assert view.shape == (2, 54, 48) and view.dtype == np.uint8
+    assert (look(frames[0]) == view[0]).all()
+    green = frames[:, :84, :, 1].reshape(2, 42, 2, 48, 2).mean(axis=(2, 4))
+    assert np.abs(view[:, :42] - green).max() < 1  # rounded down
+    assert (view[:, 42:, :4] == frames[:, 84:, 12:16].max(-1)).all()
+    assert (view[:, 42:, 4:26] == frames[:, 84:, 37:59].max(-1)).all()
+    assert (view[:, 42:, 26:] == frames[:, 84:, 61:83].max(-1)).all()
+
+
+def test_the_score_is_not_seen(frames):
+    other = frames.copy()
+    other[:, 84:, :12] = 255
+    assert (look(other) == look(frames)).all()
+
+
+def test_a_view_shows_speed_steering_and_rotation():
+    env = gym.make("FastCarRacing-v3")
+    env.reset(seed=0)
+    for _ in range(60):
+        still = look(env.step(np.zeros(3, np.float32))[0])[42:].astype(int)
+    for _ in range(30):
+        right = look(env.step(np.array([0.3, 0.5, 0], np.float32))[0])[42:].astype(int)
+    env.close()
+    bright = (right - still).sum(axis=0)
+    assert bright[:4].sum() > 500  # speed
+    assert bright[15:26].sum() > 500 > np.abs(bright[4:15]).sum()  # steering to the right
+    assert bright[26:37].sum() + bright[37:].sum() > 200  # rotation
+
+
+def test_mirrored_twice_is_unchanged_and_once_exchanges_left_and_right(frames):
+    views, actions = torch.from_numpy(look(frames)), torch.tensor([[0.3, 0.5, 0.0], [-0.1, 0, 0.2]])
+    once = mirror(views, actions)
+    twice = mirror(*once)
+    assert torch.equal(twice[0], views) and torch.equal(twice[1], actions)
+    assert once[0].dtype == torch.uint8 and not torch.equal(once[0], views)
+    assert torch.equal(once[1], actions * torch.tensor([-1.0, 1.0, 1.0]))
+    assert torch.equal(once[0][:, :42], views[:, :42].flip(-1))
+    assert torch.equal(once[0][:, 42:, :4], views[:, 42:, :4])  # speed has no side
+
+
+def test_mirrored_steering_is_shown_on_the_other_side():
+    env = gym.make("FastCarRacing-v3")
+    shown = []
+    for steering in (0.3, -0.3):
+        env.reset(seed=0)
+        for _ in range(20):
+            frame = env.step(np.array([steering, 0, 0], np.float32))[0]
+        shown.append(torch.from_numpy(look(frame[None])))
+    env.close()
+    mirrored, _ = mirror(shown[0], torch.zeros(1, 3))
+    difference = (mirrored.int() - shown[1].int())[:, 42:, :26].abs()
+    assert difference.max() < 40  # but for the rounding of edges
+
+
+def test_the_driver_gives_actions_that_the_environment_takes(driver, frames):
+    action = driver.act(frames[0])
+    assert action.shape == (3,) and action.dtype == np.float32
+    assert gym.make("FastCarRacing-v3").action_space.contains(action)
+    both = driver(torch.from_numpy(look(frames)))
+    assert torch.allclose(both[0], torch.from_numpy(action), atol=1e-6)
+
+
+def test_a_loaded_driver_acts_the_same(driver, frames):
+    policies.save("driver", driver)
+    loaded = policies.load("driver")
+    assert loaded.config == {"hidden": 16}
+    assert (loaded.act(frames[1]) == driver.act(frames[1])).all()
