@@ -1,14 +1,24 @@
 """The teachers: a rule for the mountain car, a driver for the race car, and a driver on keys.
 
-``RacingDriver`` reads the road and the car's state from the environment, never the picture. It
-uses no more of the road than a student can see in the 96×96 picture: the road's middle from
-``BEHIND`` tiles behind the car to ``AHEAD`` tiles (35 units) ahead; the picture shows 37.
+``RacingDriver`` reads the road and the car's state from the environment, never the picture. Yet
+it uses no more of the road than the 96×96 picture shows: from ``BEHIND`` tiles behind the car to
+``AHEAD`` tiles (35 units) ahead, where the picture ends at 37. What a student can't see, it can't
+imitate. Ten times a second or fifty, the driver asks the same four questions:
 
-Lengths are in the environment's units (the road is 13.3 wide), times in seconds, angles in radians.
+1. Where am I on the road?
+2. What is the straightest line through the stretch in view? (``racing_lines``)
+3. How fast may I be here, to take every bend of that line? (``_allowed_speed``)
+4. How do I turn the wheels to meet the line a little ahead? (pure pursuit: R. C. Coulter,
+   "Implementation of the Pure Pursuit Path Tracking Algorithm", CMU-RI-TR-92-01, 1992)
+
+It has no memory: the same state gives the same action, also on grass, askew or backwards, so it
+can label what another driver got into. Lengths are in the environment's units (the road is 13.3
+wide), times in seconds, angles in radians.
 """
 
 import math
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -18,20 +28,48 @@ HALF_ROAD = TRACK_WIDTH  # from the road's middle to its edge: 6.67 units
 TILE = TRACK_DETAIL_STEP  # length of a tile along the road's middle: 3.5 units
 WHEELBASE = 3.24  # front axle to rear axle, units
 WHEEL_LOCK = 0.4  # the front wheels turn no further, rad; a steering action of 0.4 gets there
-GRIP = 219.0  # the most that four tyres on the road can accelerate the car by, units/s²
-BRAKE_FULL = 0.18  # braking harder than this only locks the wheels
+WHEEL_RATE = 3.0  # and turn this fast, rad/s
+GRIP = 219.0  # the most by which four tyres on the road can change the car's velocity, units/s²
 
-AHEAD = 10  # tiles of road ahead that the driver knows: 35 units
-BEHIND = 6  # and behind: 21 units
+AHEAD, BEHIND = 9, 6  # tiles of road that the driver uses beyond its own two: 35 and 21 units
+HEADING_WEIGHT = 60.0  # which stretch am I on? pointing the other way counts as √120 units off
+
+DEFAULT_PACE = 0.55  # a smooth driver that is easy to imitate
+RACER_PACE = 0.72  # a faster one, closer to what the tyres can do
+STEER_KEY, GAS_KEY, BRAKE_KEY = 0.5, 0.2, 0.1  # what a key held down stands for
+KEY_TIME = 0.06  # KeyboardDriver holds a key if that helps this far ahead, s
 
 
-STEER_KEY, GAS_KEY, BRAKE_KEY = 0.5, 0.2, 0.1  # what a key stands for
-KEY_TIME = 0.06  # the driver on keys thinks this far ahead, s
-WHEEL_RATE = 3.0  # the wheels turn this fast, rad/s
+@dataclass(frozen=True)
+class Gains:
+    """How ``RacingDriver`` drives. ``python -m helpers.tune`` searches for them."""
+
+    margin: float = 2.404  # the line keeps this far from the road's edges, units
+    shorten: float = 0.02781  # how much a short line counts against a straight one, 1
+    look_ahead: float = 6.966  # the wheels aim this far ahead at a standstill, units
+    look_time: float = 0.253  # and further with speed, s
+    look_askew: float = 1.908  # and further when pointing away from the line, units
+    steer_gain: float = 1.325  # wheel angle, per angle that pure pursuit asks for, 1
+    yaw_gain: float = 0.02232  # wheel angle against rotation that the path doesn't need, s
+    slip_gain: float = 0.09098  # wheel angle into a slide, per rad of side slip, 1
+    top_speed: float = 107  # where no bend is in sight, at pace 1, units/s
+    slow_askew: float = 1  # speed is divided by 1 + this × (1 − cosine of askew), 1
+    brake_share: float = 0.6154  # share of the planned grip that braking may count on, 1
+    turn_share: float = 1.168  # of the speed at which the planned grip holds the pursued arc, 1
+    gas_gain: float = 0.1222  # gas per unit/s below the allowed speed, s/unit
+    gas_slip: float = 1  # gas is cut by this share per rad of side slip, 1/rad
+    spin_most: float = (
+        20.93  # and to nothing when the driven wheels outrun the car by this, units/s
+    )
+    brake_gain: float = 0.02201  # brake per unit/s above the allowed speed, s/unit
+    brake_most: float = 0.2677  # harder braking locks the wheels, 1
+
+
+GAINS = Gains()
 
 
 def mountain_car_expert(observation: np.ndarray) -> int:
-    """Push the way the car rolls: 0 (left), 1 (nothing, at velocity zero) or 2 (right).
+    """Push the way the car rolls: 0 (left), 2 (right), or 1 (do nothing) at velocity zero.
 
     ``observation`` is MountainCar-v0's: float32, shape (2,), position and velocity.
     """
@@ -39,167 +77,195 @@ def mountain_car_expert(observation: np.ndarray) -> int:
 
 
 def off_centre(env: gym.Env) -> float:
-    """How far the car is from the road's middle, in half road widths: 0 middle, 1 the edge."""
+    """How far the car is from the road's middle, in half road widths: 0 middle, 1 the edge.
+
+    ``env`` is a CarRacing, wrapped or not, that was reset.
+    """
     car, track = env.unwrapped.car, env.unwrapped.track  # type: ignore[attr-defined]
-    road = np.array(track)[:, 2:4]
-    start = np.roll(road, 1, axis=0)
-    piece = road - start
-    at = np.array(car.hull.position) - start
-    share = np.clip((at * piece).sum(1) / (piece * piece).sum(1), 0, 1)
-    return float(np.linalg.norm(at - share[:, None] * piece, axis=1).min() / HALF_ROAD)
+    end = np.array(track)[:, 2:4]
+    start = np.roll(end, 1, axis=0)
+    piece, to_car = end - start, np.array(car.hull.position) - start
+    share = np.clip((to_car * piece).sum(axis=1) / (piece * piece).sum(axis=1), 0, 1)
+    return float(np.linalg.norm(to_car - share[:, None] * piece, axis=1).min() / HALF_ROAD)
 
 
-@dataclass(frozen=True)
-class Gains:
-    """How the driver drives; found by ``python -m helpers.tune``."""
+def racing_lines(middle: np.ndarray, right: np.ndarray, gains: Gains = GAINS) -> np.ndarray:
+    """The straightest line through every stretch of road that a driver gets to see.
 
-    margin: float = 1.8  # the line keeps this far from the road's edges, units
-    shorten: float = 0.02  # how much a short line counts against a straight one, 1
-    look_base: float = 5.0  # look-ahead at a standstill, units
-    look_time: float = 0.12  # look-ahead grows with speed, s
-    steer_gain: float = 1.2  # wheel angle per angle of pure pursuit, 1
-    yaw_gain: float = 0.03  # steers against rotation that the path does not ask for, s
-    slip_gain: float = 0.2  # steers into a slide: wheel angle per side slip angle, 1
-    brake_share: float = 0.7  # share of the planned grip that braking may take, 1
-    speed_gain: float = 0.1  # pedal per unit/s of missing or excess speed, s/unit
-    gas_most: float = 0.8  # the most gas, 1
-    gas_steer: float = 1.5  # gas is cut by this much per rad of steering, 1/rad
-    gas_slip: float = 2.0  # and per rad of side slip, 1/rad
-    top_speed: float = 100.0  # at pace 1, units/s
+    ``middle`` (N, 2) float64 are the tiles' ends on the road's middle, ``right`` (N, 2) the unit
+    vectors to its right. Returns (N, BEHIND + 1 + AHEAD, 2): entry i is the line over the tiles
+    i − BEHIND … i + AHEAD, and depends on no other.
 
-
-GAINS = Gains()
-DEFAULT_PACE = 0.55
-RACER_PACE = 0.6
-
-
-def racing_lines(
-    middle: np.ndarray, right: np.ndarray, gains: Gains, passes: int = 150
-) -> np.ndarray:
-    W = BEHIND + AHEAD + 1
+    The line lies e to the right of the middle. Of all e that keep ``margin`` from the edges it
+    has the least Σ|second differences|² (it bends least) plus ``shorten`` × Σ|first
+    differences|² (it is short): least squares in a box, solved for all stretches at once by
+    projected gradient descent with momentum (FISTA: Beck and Teboulle, 2009).
+    """
+    width = BEHIND + 1 + AHEAD
     tiles = (np.arange(len(middle))[:, None] + np.arange(-BEHIND, AHEAD + 1)) % len(middle)
-    bend = np.diff(np.eye(W), 2, axis=0)
-    pull = np.diff(np.eye(W), 1, axis=0) * math.sqrt(gains.shorten)
-    ops = np.concatenate([bend, pull])
-    A = ops[None, None] * right[tiles].transpose(0, 2, 1)[:, :, None, :]  # (N,2,K,W)
-    b = np.einsum("kw,nwd->ndk", ops, middle[tiles])
-    H = np.einsum("ndkw,ndkv->nwv", A, A)
-    g = np.einsum("ndkw,ndk->nw", A, b)
-    step = 1.0 / (16.0 + 4.0 * gains.shorten)
-    room = HALF_ROAD - gains.margin
-    e = np.zeros(g.shape)
-    y = e
-    t = 1.0
-    for _ in range(passes):
-        new = np.clip(y - step * (np.matmul(H, y[..., None])[..., 0] + g), -room, room)
-        t2 = (1 + math.sqrt(1 + 4 * t * t)) / 2
-        y = new + (t - 1) / t2 * (new - e)
-        e, t = new, t2
-    return middle[tiles] + e[..., None] * right[tiles]
+    bends, steps = np.diff(np.eye(width), 2, axis=0), np.diff(np.eye(width), axis=0)
+    differ = np.concatenate([bends, math.sqrt(gains.shorten) * steps])
+    # per stretch and axis (x, y): the differences are fixed + matrix @ e
+    matrix = differ * right[tiles].transpose(0, 2, 1)[:, :, None, :]
+    fixed = (differ @ middle[tiles]).transpose(0, 2, 1)[..., None]
+    transposed = matrix.transpose(0, 1, 3, 2)
+    hessian, slope = (transposed @ matrix).sum(axis=1), (transposed @ fixed).sum(axis=1)
+    rate, room = 1 / (16 + 4 * gains.shorten), HALF_ROAD - gains.margin
+    e = ahead = np.zeros((len(middle), width, 1))
+    momentum = 1.0
+    for _ in range(150):
+        new = np.clip(ahead - rate * (hessian @ ahead + slope), -room, room)
+        grown = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        ahead, e, momentum = new + (momentum - 1) / grown * (new - e), new, grown
+    return middle[tiles] + e * right[tiles]
+
+
+class _Car(NamedTuple):
+    """What the driver reads from the car. The heading is a unit vector."""
+
+    at: tuple[float, float]
+    heading: tuple[float, float]
+    speed: float  # forward, units/s
+    slip: float  # angle between velocity and heading, positive when sliding to the right, rad
+    yaw_rate: float  # positive to the left, rad/s
+    spin: float  # how much faster the driven wheels roll than the car moves, units/s
 
 
 class RacingDriver:
+    """Drives CarRacing from the track and the car's state: observation (unused) → action.
+
+    ``pace`` in (0, 1] is how aggressively it drives: the share of the tyres' grip that it plans
+    with. ``DEFAULT_PACE`` is smooth, ``RACER_PACE`` faster. A reset of ``env`` is noticed.
+    ``env`` may be wrapped. Raises ValueError for another pace.
+    """
+
     def __init__(self, env: gym.Env, pace: float = DEFAULT_PACE, gains: Gains = GAINS) -> None:
-        self.env = env
-        self.pace = pace
-        self.gains = gains
-        self._track: object = None
-
-    def _read_track(self) -> None:
-        track = self.env.unwrapped.track  # type: ignore[attr-defined]
-        if track is self._track:
-            return
-        self._track = track
-        road = np.array(track)
-        self._middle = road[:, 2:4]
-        self._right = np.stack([np.cos(road[:, 1]), np.sin(road[:, 1])], axis=1)
-        self._lines = racing_lines(self._middle, self._right, self.gains)
-
-    def _line_ahead(self, x: float, y: float, hx: float, hy: float) -> np.ndarray:
-        dx = self._middle[:, 0] - x
-        dy = self._middle[:, 1] - y
-        r = self._right
-        along = hy * r[:, 0] - hx * r[:, 1]  # heading . tangent(-ry... )
-        i = int(np.argmin(dx * dx + dy * dy + 60.0 * (1.0 - along)))
-        tx, ty = -r[i, 1], r[i, 0]
-        f = -(dx[i] * tx + dy[i] * ty) / TILE
-        N = len(r)
-        if f < 0:
-            i, f = (i - 1) % N, f + 1.0
-        f = min(max(f, 0.0), 1.0)
-        a = self._lines[i, BEHIND - 1 : BEHIND + AHEAD]
-        b = self._lines[(i + 1) % N, BEHIND - 2 : BEHIND + AHEAD - 1]
-        return (1 - f) * a + f * b
+        if not 0 < pace <= 1:
+            raise ValueError(f"pace is {pace}; it is a share of the tyres' grip, above 0 up to 1")
+        self.env, self.pace, self.gains = env, pace, gains
+        self._track: Any = None  # the track that the line below belongs to
 
     def __call__(self, observation: object = None) -> np.ndarray:
-        self._read_track()
-        g = self.gains
-        hull = self.env.unwrapped.car.hull  # type: ignore[attr-defined]
-        x, y = hull.position
-        fx, fy = -math.sin(hull.angle), math.cos(hull.angle)
-        vx, vy = hull.linearVelocity
-        forward = vx * fx + vy * fy
-        sideways = vx * fy - vy * fx  # to the right
-        speed = max(forward, 0.0)
-        slip = math.atan2(sideways, max(forward, 5.0))
-        line = self._line_ahead(x, y, fx, fy)
-        # rear axle
-        # distances along the line
-        seg = np.diff(line, axis=0)
-        length = np.sqrt((seg * seg).sum(1))
-        d = np.concatenate([[0.0], np.cumsum(length)])
-        # projection of car on the line
-        # smooth: project onto chord of points 0..3
-        chord = line[3] - line[0]
-        cl = math.hypot(*chord)
-        here = (np.array([x, y]) - line[0]) @ chord / cl * d[3] / cl
-        # speed
-        turn = (seg[:-1, 0] * seg[1:, 1] - seg[:-1, 1] * seg[1:, 0]) / (
-            length[:-1] * length[1:] * 0.5 * (length[:-1] + length[1:])
-        )
-        grip = self.pace * GRIP
-        v2 = grip / np.maximum(np.abs(turn), 1e-3)
-        ahead = np.maximum(d[1:-1] - here, 0.0)
-        allowed = math.sqrt(float(np.min(v2 + 2 * g.brake_share * grip * ahead)))
-        allowed = min(allowed, g.top_speed * math.sqrt(self.pace))
-        # pursuit
-        look = g.look_base + g.look_time * speed
-        tx = np.interp(here + look, d, line[:, 0])
-        ty = np.interp(here + look, d, line[:, 1])
-        rx, ry = tx - x, ty - y
-        ahead_f = rx * fx + ry * fy
-        ahead_r = rx * fy - ry * fx
-        dist2 = rx * rx + ry * ry
-        alpha = math.atan2(ahead_r, ahead_f)
-        curvature = 2 * math.sin(alpha) / math.sqrt(dist2)
-        if ahead_f < 0:
-            curvature = math.copysign(2 / math.sqrt(dist2), ahead_r)
-        allowed = min(allowed, math.sqrt(grip / max(abs(curvature), 1e-3)) * 1.2)
-        wheel = g.steer_gain * math.atan(WHEELBASE * curvature)
-        wheel += g.yaw_gain * (hull.angularVelocity + speed * curvature)
-        wheel += g.slip_gain * slip
+        """The action here and now: float32, shape (3,): steer −0.4…0.4, gas 0…1, brake 0…1.
+
+        Raises gymnasium.error.ResetNeeded before the first reset.
+        """
+        car, gains = self._read(), self.gains
+        tile, share, _ = self._place(car)
+        line = self._line(tile, share)
+        step = np.diff(line, axis=0)
+        length = np.sqrt((step * step).sum(axis=1))
+        along = np.concatenate([[0.0], np.cumsum(length)])  # of each point, from the first
+        here = along[1] + share * length[1]
+
+        # Steer: an arc from here to the line a little ahead (its curvature positive to the right).
+        askew = 1 - float(step[1] @ car.heading) / length[1]
+        look = here + gains.look_ahead + gains.look_time * car.speed + gains.look_askew * askew
+        aim_x = float(np.interp(look, along, line[:, 0])) - car.at[0]
+        aim_y = float(np.interp(look, along, line[:, 1])) - car.at[1]
+        in_front = aim_x * car.heading[0] + aim_y * car.heading[1]
+        to_right = aim_x * car.heading[1] - aim_y * car.heading[0]
+        distance = math.hypot(aim_x, aim_y)
+        sine = to_right / distance if in_front > 0 else math.copysign(1.0, to_right)
+        curvature = 2 * sine / distance
+        wheel = gains.steer_gain * math.atan(WHEELBASE * curvature)
+        wheel += gains.yaw_gain * (car.yaw_rate + car.speed * curvature)
+        wheel += gains.slip_gain * car.slip
         steer = min(max(wheel, -WHEEL_LOCK), WHEEL_LOCK)
-        gas = min(max(g.speed_gain * (allowed - speed), 0.0), g.gas_most)
-        gas *= max(0.0, 1 - g.gas_steer * abs(steer) - g.gas_slip * abs(slip))
-        brake = min(max(g.speed_gain * 0.1 * (speed - allowed), 0.0), BRAKE_FULL * 0.8)
+
+        # Pedals: in proportion to the speed that is missing or too much.
+        allowed = self._allowed_speed(step, length, along[1:-1] - here, share)
+        grip_here = self.pace * GRIP / max(abs(curvature), 1e-3)
+        allowed = min(allowed, gains.turn_share * math.sqrt(grip_here))
+        missing = allowed / (1 + gains.slow_askew * askew) - car.speed
+        straight = max(0.0, 1 - (car.speed**2 * curvature / GRIP) ** 2)  # grip left by turning
+        slide = max(0.0, 1 - gains.gas_slip * abs(car.slip))
+        spin = max(0.0, 1 - car.spin / gains.spin_most)
+        gas = min(max(gains.gas_gain * missing, 0.0), 1.0) * math.sqrt(straight) * slide * spin
+        brake = min(max(-gains.brake_gain * missing, 0.0), gains.brake_most)
         return np.array([steer, gas, brake], dtype=np.float32)
+
+    def distance_from_middle(self) -> float:
+        """How far the car is to the right of the road's middle, in units; left is negative."""
+        return self._place(self._read())[2]
+
+    def _read(self) -> _Car:
+        env: Any = self.env.unwrapped
+        if env.car is None:
+            raise gym.error.ResetNeeded("reset the environment before asking the driver")
+        if env.track is not self._track:  # a new episode
+            self._track = env.track
+            road = np.array(env.track)  # per tile: an angle, the road's angle, x, y
+            self._middle = road[:, 2:4]
+            self._right = np.stack([np.cos(road[:, 1]), np.sin(road[:, 1])], axis=1)
+            self._lines = racing_lines(self._middle, self._right, self.gains)
+        hull, rear = env.car.hull, env.car.wheels[2:]
+        (x, y), (vx, vy) = hull.position, hull.linearVelocity
+        hx, hy = -math.sin(hull.angle), math.cos(hull.angle)
+        speed = vx * hx + vy * hy
+        slip = math.atan2(vx * hy - vy * hx, max(speed, 5.0))
+        spin = sum(w.omega * w.wheel_rad for w in rear) / 2 - speed
+        return _Car((x, y), (hx, hy), max(speed, 0.0), slip, hull.angularVelocity, max(spin, 0.0))
+
+    def _place(self, car: _Car) -> tuple[int, float, float]:
+        """Where on the road: the last tile end passed, the share of the next tile done, the side.
+
+        The nearest tile end, where a stretch that runs the car's way is preferred: two stretches
+        may lie side by side.
+        """
+        off, right = np.array(car.at) - self._middle, self._right
+        agree = right @ (car.heading[1], -car.heading[0])  # cosine of heading and road
+        nearest = (off * off).sum(axis=1) + HEADING_WEIGHT * (1 - agree)
+        past = off[:, 1] * right[:, 0] - off[:, 0] * right[:, 1]
+        tile = int(nearest.argmin())
+        tile = tile if past[tile] >= 0 else tile - 1
+        after = (tile + 1) % len(right)
+        gap = past[tile] - past[after]  # the tile's length where the car is
+        share = min(max(past[tile] / gap, 0.0), 1.0) if gap > 1e-6 else 0.0
+        side = (1 - share) * off[tile] @ right[tile] + share * off[after] @ right[after]
+        return tile % len(right), float(share), float(side)
+
+    def _line(self, tile: int, share: float) -> np.ndarray:
+        """The line from one tile back on, (AHEAD + 1, 2): between this tile's and the next's."""
+        this, after = self._lines[tile], self._lines[(tile + 1) % len(self._lines)]
+        return (1 - share) * this[BEHIND - 1 : -1] + share * after[BEHIND - 2 : -2]
+
+    def _allowed_speed(
+        self, step: np.ndarray, length: np.ndarray, ahead: np.ndarray, share: float
+    ) -> float:
+        """The most speed here with which the planned grip suffices at each point ahead.
+
+        A bend of curvature κ allows v² = grip / |κ|; braking towards it, v² grows by twice the
+        deceleration with each unit of distance. The bend that the car leaves fades out as the
+        furthest one fades in, so that nothing jumps from tile to tile.
+        """
+        grip = self.pace * GRIP
+        cross = step[:-1, 0] * step[1:, 1] - step[:-1, 1] * step[1:, 0]
+        bend = np.abs(cross) / (length[:-1] * length[1:] * (length[:-1] + length[1:]) / 2)
+        bend[0] *= 1 - share
+        bend[-1] *= share
+        there = grip / np.maximum(bend, 1e-3)
+        braked = there + 2 * self.gains.brake_share * grip * np.maximum(ahead, 0)
+        return min(math.sqrt(braked.min()), self.gains.top_speed * math.sqrt(self.pace))
 
 
 class KeyboardDriver(RacingDriver):
-    def __init__(self, env: gym.Env, pace: float = DEFAULT_PACE, gains: Gains = GAINS) -> None:
-        super().__init__(env, pace, gains)
+    """``RacingDriver`` with a human's keys: steer −0.5, 0 or 0.5, gas 0 or 0.2, brake 0 or 0.1.
+
+    It holds the steering key that brings the wheels closest to the angle it wants ``KEY_TIME``
+    from now: a key turns them to the lock, letting go turns them back.
+    """
 
     def __call__(self, observation: object = None) -> np.ndarray:
+        """The keys held here and now, as an action: float32, shape (3,)."""
         steer, gas, brake = super().__call__(observation)
         wheel = -self.env.unwrapped.car.wheels[0].joint.angle  # type: ignore[attr-defined]
-        best = 0.0
-        error = math.inf
-        for key in (0.0, -STEER_KEY, STEER_KEY):
-            target = min(max(key, -WHEEL_LOCK), WHEEL_LOCK)
-            move = min(max(target - wheel, -WHEEL_RATE * KEY_TIME), WHEEL_RATE * KEY_TIME)
-            if abs(wheel + move - steer) < error - 1e-9:
-                best, error = key, abs(wheel + move - steer)
-        return np.array(
-            [best, GAS_KEY * (gas > GAS_KEY / 2), BRAKE_KEY * (brake > BRAKE_KEY / 2)],
-            dtype=np.float32,
-        )
+        reach = WHEEL_RATE * KEY_TIME
+
+        def error(key: float) -> float:
+            held = min(max(key, -WHEEL_LOCK), WHEEL_LOCK)
+            return abs(min(max(held, wheel - reach), wheel + reach) - float(steer))
+
+        key = min((0.0, -STEER_KEY, STEER_KEY), key=error)
+        pressed = gas > GAS_KEY / 2, brake > BRAKE_KEY / 2
+        return np.array([key, GAS_KEY * pressed[0], BRAKE_KEY * pressed[1]], dtype=np.float32)
