@@ -100,7 +100,8 @@ class LapSession:
         self._held: list[bool] = []
         self._human: list[bool] = []
         self._idle = HAND_BACK  # steps since a key was held
-        self.waiting = self.policy is None  # for the first key: nothing moves until then
+        self.waiting = self.policy is None  # for a key: nothing moves until then
+        self._let_go = False  # the keys of the lap before don't start this one
 
     @property
     def human(self) -> bool:
@@ -114,10 +115,14 @@ class LapSession:
     def step(self, action: np.ndarray) -> bool:
         """One step with the keys' action (all zero: no key); True where it ended the lap."""
         held = bool(np.any(action))
-        if self.done or (self.waiting and not held):
+        if self.done:
             return False
         if self.waiting:
-            self.waiting, self.message = False, ""
+            self._let_go = self._let_go or not held
+            self.waiting = not (held and self._let_go)
+            if self.waiting:
+                return False
+            self.message = ""
         self._idle = 0 if held else self._idle + 1
         if self.policy is not None and not self.human:
             action = np.asarray(self.policy(self.observation), dtype=np.float32)
@@ -300,7 +305,7 @@ def replay_lap(folder: str | Path | None = None, number: int = -1) -> Any:
     seen = Demonstrations.load(lap.path).observations
     end = "finishes the lap" if lap.finished else "ends without finishing the lap"
     alt = f"The car on track {lap.seed}, {lap.steps} steps by {lap.source}; it {end}"
-    picture = gif(seen[:: max(4, len(seen) // 150)], alt=f"{alt} at {lap.total:.0f} points.")
+    picture = gif(list(seen[:: max(4, len(seen) // 150)]), alt=f"{alt} at {lap.total:.0f} points.")
     picture.width = 2 * picture.width  # shown twice as large, stored as it is
     return picture
 

@@ -59,6 +59,8 @@ class ToyRace(gym.Env):
 
 def drive(session: LapSession, steps: int = 1, action: np.ndarray = GAS) -> None:
     for _ in range(steps):
+        if session.waiting and np.any(action):
+            session.step(NOTHING)  # let go of the keys first
         session.step(action)
 
 
@@ -78,6 +80,16 @@ def test_nothing_moves_before_the_first_key(tmp_path: Path) -> None:
     drive(session)
     drive(session, 2, NOTHING)  # the car rolls on without a key
     assert not session.waiting and session.steps == 3
+
+
+def test_a_key_that_is_still_held_does_not_start_the_next_lap(tmp_path: Path) -> None:
+    session = LapSession(ToyRace(tiles=4), tmp_path)
+    drive(session, 3)
+    assert session.driven == 1 and "saved" in session.status["message"]
+    for action, waits in [(GAS, True), (GAS, True), (NOTHING, True), (GAS, False)]:
+        session.step(action)
+        assert session.waiting == waits
+    assert session.steps == 1
 
 
 def test_a_lap_is_saved_when_it_ends_with_what_was_seen_before_each_action(tmp_path: Path) -> None:

@@ -89,6 +89,12 @@ class Window:
         for key in keys:
             self.xdotool("keyup", key)
 
+    def start_the_next_lap(self) -> None:
+        self.release("Up")
+        time.sleep(0.2)
+        self.hold("Up")
+        time.sleep(0.3)
+
     def end(self) -> str:
         """Wait until the process has ended by itself, without an error; returns what it printed."""
         out, _ = self.process.communicate(timeout=GRACE)
@@ -207,7 +213,7 @@ def test_ending_early_keeps_the_finished_lap_and_loses_the_one_under_way(
     while not list(tmp_path.glob("*.npz")):
         assert time.monotonic() < deadline, "no lap was saved"
         time.sleep(0.05)
-    time.sleep(0.3)  # the second lap is under way
+    drive.start_the_next_lap()
     if way == "escape":
         drive.xdotool("key", "Escape")
     else:
@@ -221,7 +227,7 @@ def test_a_killed_window_leaves_only_whole_laps(window, tmp_path: Path) -> None:
     drive.hold("Up")
     while not list(tmp_path.glob("*.npz")):
         time.sleep(0.05)
-    time.sleep(0.3)
+    drive.start_the_next_lap()
     drive.process.kill()
     drive.process.wait(10)
     assert [lap.steps for lap in list_laps(tmp_path)] == [25]

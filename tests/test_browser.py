@@ -1,0 +1,383 @@
+"""The cockpit in a real browser: JupyterLab and Notebook 7 in headless Chromium, with real keys."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+from lab import KERNEL_STATUS, JupyterLab, NotebookPage
+from nbclient import NotebookClient
+
+from helpers.browser import Cockpit
+from helpers.demos import Demonstrations
+from helpers.keyboard import keyboard_action
+from helpers.laps import list_laps, step_log
+
+APPS = ("lab", "notebook")
+REPEAT = 0.033  # s between the repeats of a key that is held
+STAGE = ".cockpit-stage"
+WHERE = """() => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    return [notebook.activeCellIndex, notebook.mode, Math.round(notebook.outerNode.scrollTop)];
+}"""
+ASK = """async (code) => {
+    const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
+    const future = kernel.requestExecute({ code, store_history: false });
+    let out = "";
+    future.onIOPub = ({ header, content }) => {
+        if (header.msg_type === "stream") out += content.text;
+        if (header.msg_type === "error") out += `"${content.ename}: ${content.evalue}"`;
+    };
+    await future.done;
+    return out;
+}"""
+RUN_CELL = """(index) => {
+    window.jupyterapp.shell.currentWidget.content.activeCellIndex = index;
+    return window.jupyterapp.commands.execute("notebook:run-cell");
+}"""
+SET_UP = """
+import json
+from ipywidgets.widgets.widget import _instances
+from helpers.browser import Cockpit
+from helpers.laps import make_env
+
+def running():  # cars that are driven
+    return sum(getattr(w, "running", False) is True for w in list(_instances.values()))
+"""
+
+
+class Seat:
+    """A driver's seat: a notebook in the browser, and hands for its keys."""
+
+    def __init__(self, notebook: NotebookPage) -> None:
+        self.notebook, self.page = notebook, notebook.page
+        self.down: list[str] = []
+        self.sent: list[np.ndarray] = []  # the actions of the keys that were held a while
+
+    def ask(self, expression: str) -> Any:
+        """The value of a Python expression in the kernel."""
+        return json.loads(self.page.evaluate(ASK, f"print(json.dumps({expression}))"))
+
+    def until(self, expression: str, timeout: float = 30) -> None:
+        deadline = time.monotonic() + timeout
+        while not self.ask(expression):
+            assert time.monotonic() < deadline, f"not within {timeout} s: {expression}"
+            self.page.wait_for_timeout(100)
+
+    def run_cell(self, index: int) -> None:
+        """Run a cell, and wait for the kernel."""
+        self.page.evaluate(RUN_CELL, index)
+        self.notebook._until(f"() => ({KERNEL_STATUS})() === 'idle'", "the cell has run")
+
+    def sit(self, which: int = 0) -> None:
+        """Click a picture, and wait until the kernel answers."""
+        self.page.locator(STAGE).nth(which).click()
+        self.page.locator(".cockpit.driving").wait_for()
+        self.wait_for_hint("Press an arrow key")
+
+    def wait_for_hint(self, words: str, timeout: float = 15) -> None:
+        hint = self.page.locator(".cockpit-hint", has_text=words).first
+        hint.wait_for(timeout=timeout * 1000)
+
+    def look_away(self) -> None:
+        """Click an empty place of the page."""
+        size = self.page.viewport_size
+        self.page.mouse.click(size["width"] - 60, size["height"] - 80)
+
+    def hold(self, seconds: float, *keys: str) -> None:
+        """Hold these arrows and no other, with the repeats that a keyboard sends."""
+        for key in [key for key in self.down if key not in keys]:
+            self.page.keyboard.up(f"Arrow{key}")
+        for key in [key for key in keys if key not in self.down]:
+            self.page.keyboard.down(f"Arrow{key}")
+        self.down = list(keys)
+        self.sent.append(keyboard_action(*(k in keys for k in ("Left", "Right", "Up", "Down"))))
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(REPEAT)
+            if keys:  # as a keyboard does, the key that was pressed last
+                self.page.keyboard.down(f"Arrow{keys[-1]}")
+
+
+@pytest.fixture
+def take_seat(
+    jupyterlab: JupyterLab, open_notebook: Callable[..., NotebookPage], tmp_path: Path
+) -> Iterator[Callable[..., Seat]]:
+    """A function: sources of cells -> a seat before that notebook, every cell run once.
+
+    ``folder`` is ``tmp_path`` in the cells. The notebook is long enough to scroll.
+    """
+    seats: list[Seat] = []
+
+    def take_seat(*sources: str, app: str = "lab") -> Seat:
+        set_up = f"{SET_UP}\nfolder = {str(tmp_path)!r}"
+        cells = [nbformat.v4.new_code_cell(source) for source in (set_up, *sources)]
+        cells += [nbformat.v4.new_markdown_cell("A long text.\n\n" * 60)]
+        nb = nbformat.v4.new_notebook(cells=cells)
+        nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        name = jupyterlab.add(nb, f"{tmp_path.name}.ipynb")
+        seats.append(Seat(open_notebook(name, app)))
+        seats[-1].notebook.run_all(60)
+        assert seats[-1].notebook.errors() == []
+        return seats[-1]
+
+    yield take_seat
+    for seat in seats:
+        if not seat.page.is_closed():
+            seat.page.evaluate(
+                "() => window.jupyterapp?.shell?.currentWidget?.sessionContext?.shutdown()"
+            )
+
+
+def steady(actions: np.ndarray, least: int) -> np.ndarray:
+    """The actions that were held for ``least`` steps or more, one of each run."""
+    cuts = np.flatnonzero(np.any(np.diff(actions, axis=0), axis=1)) + 1
+    return np.array([run[0] for run in np.split(actions, cuts) if len(run) >= least])
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_the_recorded_actions_are_those_of_the_keys(take_seat, tmp_path: Path, app: str) -> None:
+    seat = take_seat(
+        "cockpit = Cockpit(folder=folder, env=make_env(130), laps=1)\ncockpit",
+        "after = len(cockpit.session.saved)",
+        app=app,
+    )
+    assert seat.ask("[after, running(), cockpit.ended]") == [0, 0, False]  # Run All went past it
+    seat.sit()
+    before = seat.page.evaluate(WHERE)
+    time.sleep(0.5)
+    assert seat.ask("cockpit.session.steps") == 0  # the car waits for the first key
+    seat.hold(0.5, "Up")
+    seat.hold(0.5, "Up", "Left")
+    seat.hold(0.5, "Left")
+    seat.hold(0.5, "Left", "Right")
+    seat.hold(0.5, "Right", "Down")
+    seat.hold(0.5, "Down")
+    assert seat.page.evaluate(WHERE) == before  # neither scrolled nor another cell
+    assert "1 of 1" in seat.page.locator(".cockpit-line").inner_text()
+
+    # the focus goes while a key is held: the key is let go, and the car stops
+    seat.look_away()
+    seat.page.locator(".cockpit:not(.driving)").wait_for()
+    seat.wait_for_hint("Click the picture")
+    seat.until("running() == 0")
+    steps = seat.ask("cockpit.session.steps")
+    time.sleep(0.3)
+    assert seat.ask("cockpit.session.steps") == steps
+    assert 50 <= steps <= 90, f"{steps} steps in 3 s"
+    seat.page.keyboard.up("ArrowDown")
+    seat.down = []
+    seat.page.locator(STAGE).click()
+    seat.hold(0.4)  # no key: were Down still held, there would be no such run
+    seat.hold(0.4, "Up")
+    seat.page.locator(STAGE).wait_for(state="detached", timeout=20_000)  # the lap's end
+    seat.page.keyboard.up("ArrowUp")
+
+    demo = Demonstrations.load(tmp_path, "CarRacing-v3")
+    assert demo.lengths.tolist() == [130]
+    np.testing.assert_array_equal(steady(demo.actions, 4), seat.sent)
+
+    # a picture and the table took its place, and that is what is saved
+    (output,) = seat.notebook.cells()[1]["outputs"]
+    assert set(output["data"]) == {"text/html", "text/plain"}
+    assert "1 of 1 laps driven here" in output["data"]["text/html"]
+    assert "<table>" in output["data"]["text/html"]
+    assert seat.notebook.images()[0]["alt"].startswith("The race car on track 1000")
+    assert seat.ask("running()") == 0
+
+
+def test_restart_buttons_escape_and_a_cell_run_again(take_seat, tmp_path: Path) -> None:
+    seat = take_seat(
+        "first = Cockpit(folder=folder, env=make_env(30), laps=3)\nfirst",
+        "second = Cockpit(folder=folder, env=make_env(30), laps=3, seeds=[7, 8, 9])\nsecond",
+    )
+    # R forgets the lap; the on-screen buttons drive as the keys do
+    seat.sit()
+    seat.hold(0.3, "Left")
+    seat.hold(0)
+    seat.page.keyboard.press("r")
+    seat.wait_for_hint("Press an arrow key")
+    assert seat.ask("first.session.steps") == 0
+    seat.page.locator(".cockpit-key", has_text="gas").first.hover()
+    seat.page.mouse.down()
+    seat.wait_for_hint("Lap 1 of 3")
+    seat.page.mouse.up()
+    gas = keyboard_action(False, False, True, False)
+    np.testing.assert_array_equal(Demonstrations.load(tmp_path).actions, [gas] * 30)
+
+    # two cockpits: the one without the focus stands still
+    seat.hold(0.2)
+    seat.hold(0.3, "Up")
+    seat.page.locator(STAGE).nth(1).click()
+    seat.hold(0.2)
+    seat.until("running() == 1")
+    steps = seat.ask("first.session.steps")
+    seat.hold(0.4, "Right")
+    assert 0 < steps == seat.ask("first.session.steps") < 30
+    assert 0 < seat.ask("second.session.steps") < 30
+
+    # a cell that is run again leaves nothing running, and no lap is lost
+    seat.hold(0)
+    seat.run_cell(2)
+    seat.until("running() == 0")
+    assert seat.ask("second.session.steps") == 0  # a new one
+    assert [lap.seed for lap in list_laps(tmp_path)] == [1000]
+
+    # Escape ends; the finished lap stays, the lap under way goes
+    seat.page.locator(STAGE).nth(0).click()
+    seat.hold(0.3, "Up")
+    seat.page.keyboard.press("Escape")
+    seat.hold(0)
+    seat.until("first.ended and running() == 0")
+    seat.page.locator(STAGE).nth(1).wait_for(state="detached")
+    html = seat.notebook.cells()[1]["outputs"][0]["data"]["text/html"]
+    assert "1 of 3 laps driven here" in html and "<td>1000</td>" in html
+    assert [lap.steps for lap in list_laps(tmp_path)] == [30]
+
+
+def test_a_closed_tab_and_a_restarted_kernel(take_seat, jupyterlab, tmp_path: Path) -> None:
+    seat = take_seat("cockpit = Cockpit(folder=folder, env=make_env(30), laps=9)\ncockpit")
+    seat.sit()
+    seat.hold(0.2, "Up")
+    seat.wait_for_hint("Lap 1 of 9")  # 30 steps
+    seat.hold(0.2)
+    seat.hold(0.2, "Up")
+
+    # the page is loaded anew, without a word: the car stops, and can be driven on
+    address = seat.page.url
+    seat.page.goto("about:blank")
+    seat.down = []
+    time.sleep(0.5)
+    back = Seat(NotebookPage(seat.page, address))
+    back.until("running() == 0", timeout=10)
+    assert len(list_laps(tmp_path)) == 1
+
+    # the kernel is restarted while the wheel is held: the picture says so, the laps stay
+    back.run_cell(1)
+    back.sit()
+    back.hold(0.2, "Up")
+    back.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    back.page.locator(STAGE).click()
+    back.wait_for_hint("The kernel is silent")
+    assert len(list_laps(tmp_path)) == 1
+    back.hold(0)
+    back.run_cell(0)
+    back.run_cell(1)
+    back.sit()
+    back.hold(0.2, "Up")
+    back.wait_for_hint("Lap 1 of 9")
+    assert [lap.seed for lap in list_laps(tmp_path)] == [1000, 1001]
+
+
+COPILOT = """
+from helpers.experts import KeyboardDriver
+
+class Copilot(Cockpit):  # says beneath the picture which keys it would hold
+    def _pace(self):
+        self.driver = getattr(self, "driver", None) or KeyboardDriver(self.session.env, pace=0.1)
+        steer, gas, brake = self.driver()
+        keys = {"Left": steer < 0, "Right": steer > 0, "Up": gas > 0, "Down": brake > 0}
+        return " · keys: " + " ".join(key for key, held in keys.items() if held) + " ·"
+
+cockpit = Copilot(folder=folder, env=make_env(300), laps=1, seeds=[1003])
+cockpit
+"""
+
+
+def test_a_stretch_of_road_driven_with_keys_trains_a_clone(take_seat, tmp_path: Path) -> None:
+    seat = take_seat(COPILOT)
+    seat.sit()
+    read = "() => document.querySelector('.cockpit-line')?.textContent"
+    deadline = time.monotonic() + 60
+    while (line := seat.page.evaluate(read)) is not None:  # until the picture took its place
+        assert time.monotonic() < deadline
+        words = line.partition("keys:")[2].partition("·")[0].split()
+        for key in ("Left", "Right", "Up", "Down"):
+            if (key in words) != (key in seat.down):
+                (seat.page.keyboard.down if key in words else seat.page.keyboard.up)(f"Arrow{key}")
+        seat.down = words
+        time.sleep(0.02)
+    (lap,) = list_laps(tmp_path)
+    assert lap.steps == 300 and lap.total > 60, f"lost the road: {lap}"
+    demo = Demonstrations.load(tmp_path, "CarRacing-v3")
+    assert len(np.unique(demo.actions, axis=0)) >= 3  # not one key all the time
+
+    torch.manual_seed(0)
+    images = torch.from_numpy(demo.observations[:, ::2, ::2]).permute(0, 3, 1, 2).float() / 255
+    actions = torch.from_numpy(demo.actions)
+    clone = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 5, stride=3),
+        torch.nn.ReLU(),
+        torch.nn.Flatten(),
+        torch.nn.LazyLinear(3),
+    )
+    losses = []
+    clone(images[:1])
+    optimizer = torch.optim.Adam(clone.parameters(), 1e-3)
+    for _ in range(30):
+        loss = ((clone(images) - actions) ** 2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_an_arrow_key_takes_over_from_the_policy(take_seat, tmp_path: Path) -> None:
+    seat = take_seat(
+        "import numpy as np\n"
+        "def clone(observation):\n    return np.array([0.05, 0.125, 0.0], np.float32)\n"
+        "cockpit = Cockpit(clone, folder=folder, env=make_env(150), laps=1)\ncockpit"
+    )
+    stage = seat.page.locator(STAGE)
+    stage.click()
+    seat.page.locator(".cockpit.driving.by-policy").wait_for()
+    time.sleep(0.8)  # it drives by itself
+    seat.hold(0.6, "Left")
+    assert "you drive" in seat.page.locator(".cockpit-line").inner_text()
+    seat.hold(0)
+    seat.page.locator(".cockpit.driving.by-policy").wait_for()  # it has the wheel again
+    time.sleep(0.4)
+    seat.hold(0.6, "Up", "Right")
+    seat.hold(0)
+    stage.wait_for(state="detached", timeout=20_000)
+
+    demo, log = Demonstrations.load(tmp_path, "CarRacing-v3"), step_log(list_laps(tmp_path)[0].path)
+    assert log is not None and len(log) == 150
+    assert demo.sources.tolist() == ["takeover"]
+    np.testing.assert_array_equal(
+        steady(demo.actions, 4),
+        [keyboard_action(True, False, False, False), keyboard_action(False, True, True, False)],
+    )
+    assert len(demo.actions) == log["labelled"].sum() < log["human"].sum() < 120
+    assert not log["human"][:10].any() and np.diff(log["human"].astype(int)).tolist().count(1) == 2
+
+
+def test_without_a_browser_the_next_cell_goes_on(tmp_path: Path) -> None:
+    nb = nbformat.v4.new_notebook()
+    nb.cells = [
+        nbformat.v4.new_code_cell(
+            "from helpers.browser import Cockpit\n"
+            f"cockpit = Cockpit(folder={str(tmp_path)!r})\ncockpit"
+        ),
+        nbformat.v4.new_code_cell("print(len(cockpit.session.saved), 'laps')"),
+    ]
+    NotebookClient(nb, timeout=60, kernel_name="python3").execute()
+    (picture,), (printed,) = nb.cells[0].outputs, nb.cells[1].outputs
+    assert printed.text == "0 laps\n"
+    assert set(picture.data) == {"text/html", "text/plain"}  # no widget without its state
+    assert 'alt="The race car' in picture.data["text/html"]
+    assert "Nobody drives here" in picture.data["text/html"]
+
+
+def test_a_slow_machine_is_told(tmp_path: Path) -> None:
+    cockpit = Cockpit(folder=tmp_path, steps_per_second=25)
+    cockpit._times.extend(np.arange(50) / 25)
+    assert cockpit._pace() == " · 25 steps/s"
+    cockpit._times.extend(np.arange(50) / 12)
+    assert cockpit._pace() == " · 12 steps/s (slow: 25 wanted)"
