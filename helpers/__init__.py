@@ -1,6 +1,7 @@
 """Shared code of the imitation learning notebooks: plumbing, and what a notebook has taught.
 
-Two settings come from the environment, and only from here:
+Importing it registers ``FastCarRacing-v3`` with Gymnasium. Two settings come from the environment,
+and only from here:
 
 * ``IL_SIZE=small`` makes every notebook run a small version of itself (the tests use it).
 * ``IL_DATA=folder`` says where datasets, weights and scores go (default: ``data/``).
@@ -12,6 +13,8 @@ import warnings
 from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
+
+import gymnasium as gym
 
 __all__ = ["data_path", "is_small", "sized"]
 
@@ -49,7 +52,7 @@ def data_path(*parts: str) -> Path:
 
 
 def _say_where_no_display_is() -> None:
-    """On Linux without a screen: draw in memory, rather than complain on stderr about the screen."""
+    """On Linux without a screen: draw in memory, rather than complain on stderr."""
     if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
@@ -67,5 +70,11 @@ def _warn_if_pygame_doubled() -> None:
         )
 
 
+gym.register(
+    "FastCarRacing-v3",
+    entry_point="helpers.car_racing:FastCarRacing",
+    max_episode_steps=1000,
+    reward_threshold=900,
+)
 _say_where_no_display_is()
 _warn_if_pygame_doubled()

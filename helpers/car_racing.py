@@ -21,7 +21,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 import pygame
 from gymnasium.envs.box2d import car_racing as stock
@@ -153,11 +152,3 @@ class FastCarRacing(stock.CarRacing):
         self._centres = centres.T.copy()
         self._grasses = len(grass)
         self._mapped = self.road_poly
-
-
-gym.register(
-    "FastCarRacing-v3",
-    entry_point="helpers.car_racing:FastCarRacing",
-    max_episode_steps=1000,
-    reward_threshold=900,
-)

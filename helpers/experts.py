@@ -3,7 +3,7 @@
 ``RacingDriver`` reads the road and the car's state from the environment, never the picture. Yet
 it uses no more of the road than the 96×96 picture shows: from ``BEHIND`` tiles behind the car to
 ``AHEAD`` tiles (35 units) ahead, where the picture ends at 37. What a student can't see, it can't
-imitate. Ten times a second or fifty, the driver asks the same four questions:
+imitate. At each step, 50 times a second, the driver asks four questions:
 
 1. Where am I on the road?
 2. What is the straightest line through the stretch in view? (``racing_lines``)
@@ -58,9 +58,7 @@ class Gains:
     turn_share: float = 1.168  # of the speed at which the planned grip holds the pursued arc, 1
     gas_gain: float = 0.1222  # gas per unit/s below the allowed speed, s/unit
     gas_slip: float = 1  # gas is cut by this share per rad of side slip, 1/rad
-    spin_most: float = (
-        20.93  # and to nothing when the driven wheels outrun the car by this, units/s
-    )
+    spin_most: float = 20.93  # and to nothing when the driven wheels spin faster by this, units/s
     brake_gain: float = 0.02201  # brake per unit/s above the allowed speed, s/unit
     brake_most: float = 0.2677  # harder braking locks the wheels, 1
 
@@ -135,8 +133,9 @@ class RacingDriver:
     """Drives CarRacing from the track and the car's state: observation (unused) → action.
 
     ``pace`` in (0, 1] is how aggressively it drives: the share of the tyres' grip that it plans
-    with. ``DEFAULT_PACE`` is smooth, ``RACER_PACE`` faster. A reset of ``env`` is noticed.
-    ``env`` may be wrapped. Raises ValueError for another pace.
+    with. ``DEFAULT_PACE`` is smooth, ``RACER_PACE`` near the limit: some grip goes into what no
+    plan foresees, and from about 0.78 on the car slides past tiles. ``env`` may be wrapped; its
+    resets are noticed. Raises ValueError for a pace that is no share.
     """
 
     def __init__(self, env: gym.Env, pace: float = DEFAULT_PACE, gains: Gains = GAINS) -> None:

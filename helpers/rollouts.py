@@ -193,7 +193,7 @@ def _one_task(
     env_kwargs: dict[str, Any],
     workers: int,
 ) -> Rollout:
-    import helpers.car_racing  # noqa: F401  registers FastCarRacing-v3, in a worker too
+    import helpers  # noqa: F401  registers FastCarRacing-v3, in a worker too
 
     if workers != 1:  # threads of several workers would fight for the same cores
         import torch
