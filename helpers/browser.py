@@ -40,6 +40,14 @@ IN_FLIGHT = 3  # pictures on their way that the browser has not shown yet
 NEAR = 60  # steps until the opening zoom is over
 STILL = 0.5  # s between pictures while the car waits
 GONE = 2.0  # s without a word from the browser until we take it for closed
+# A saved widget has no model when its notebook is opened again, and JupyterLab says so in red. A
+# still picture stands behind it, of which the reader sees one or the other.
+EITHER = """<style>
+.jp-OutputArea-child:has(.cockpit) + .jp-OutputArea-child:has(.cockpit-still),
+.jp-OutputArea-child:not(:has(.cockpit)):has(+ .jp-OutputArea-child .cockpit-still) {
+  display: none;
+}
+</style>"""
 
 
 class Cockpit(anywidget.AnyWidget):
@@ -75,7 +83,7 @@ class Cockpit(anywidget.AnyWidget):
         self._keys: frozenset[str] = frozenset()
         self._focus = False
         self._task: asyncio.Task[None] | None = None
-        self._display: Any = None
+        self._displays: list[Any] = []
         self._sent = self._seen = 0
         self._shown = 0.0  # when, s
         self._times: deque[float] = deque(maxlen=2 * round(steps_per_second))
@@ -150,8 +158,8 @@ class Cockpit(anywidget.AnyWidget):
             if self.ended:
                 return
             self.ended, self._focus = True, False
-            if self._display is not None:
-                self._display.update(HTML(self._still()))
+            for shown, new in zip(self._displays, (self._still(), ""), strict=False):
+                shown.update(HTML(new))
             self._show()  # where the page was loaded anew, the update above finds no cell
 
     # -- what is seen ------------------------------------------------------------------------
@@ -218,9 +226,11 @@ class Cockpit(anywidget.AnyWidget):
             display(HTML(self._still()))
             return
         data, metadata = self._repr_mimebundle_() or ({}, {})
-        data["text/html"] = self._still()  # where the widget can't be shown: GitHub, nbviewer
-        data["text/plain"] = "Cockpit"
-        self._display = display(data, metadata=metadata, raw=True, display_id=True)
+        data["text/plain"] = ""  # GitHub and nbviewer, without widgets, show the still alone
+        self._displays = [display(data, metadata=metadata, raw=True, display_id=True)]
+        if "JPY_SESSION_NAME" in os.environ:  # JupyterLab and Notebook 7 know the style
+            still = f'<div class="cockpit-still">{self._still()}{EITHER}</div>'
+            self._displays.append(display(HTML(still), display_id=True))
 
     def _ipython_display_(self) -> None:
         self.show()

@@ -183,7 +183,8 @@ def test_the_recorded_actions_are_those_of_the_keys(take_seat, tmp_path: Path, a
     np.testing.assert_array_equal(steady(demo.actions, 4), seat.sent)
 
     # a picture and the table took its place, and that is what is saved
-    (output,) = seat.notebook.cells()[1]["outputs"]
+    output, nothing = seat.notebook.cells()[1]["outputs"]
+    assert nothing["data"]["text/html"] == ""
     assert set(output["data"]) == {"text/html", "text/plain"}
     assert "1 of 1 laps driven here" in output["data"]["text/html"]
     assert "<table>" in output["data"]["text/html"]
@@ -248,7 +249,8 @@ def test_a_closed_tab_and_a_restarted_kernel(take_seat, jupyterlab, tmp_path: Pa
     seat.hold(0.2)
     seat.hold(0.2, "Up")
 
-    # the page is loaded anew, without a word: the car stops, and can be driven on
+    # the page is loaded anew, without a word: the car stops
+    seat.page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
     address = seat.page.url
     seat.page.goto("about:blank")
     seat.down = []
@@ -266,11 +268,17 @@ def test_a_closed_tab_and_a_restarted_kernel(take_seat, jupyterlab, tmp_path: Pa
     back.wait_for_hint("The kernel is silent")
     assert len(list_laps(tmp_path)) == 1
     back.hold(0)
-    back.run_cell(0)
-    back.run_cell(1)
-    back.sit()
-    back.hold(0.2, "Up")
-    back.wait_for_hint("Lap 1 of 9")
+    # the notebook as it was saved with the car under way: a picture, no error message
+    again = Seat(NotebookPage(seat.page, address))
+    again.page.locator(".cockpit-still img").wait_for()
+    area = again.page.locator(".jp-Cell-outputArea", has=again.page.locator(".cockpit-still"))
+    assert area.inner_text().strip().startswith("Nobody drives here")
+    again.run_cell(0)
+    again.run_cell(1)
+    again.sit()
+    assert not again.page.locator(".cockpit-still img").is_visible()
+    again.hold(0.2, "Up")
+    again.wait_for_hint("Lap 1 of 9")
     assert [lap.seed for lap in list_laps(tmp_path)] == [1000, 1001]
 
 
