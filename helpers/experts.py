@@ -35,7 +35,8 @@ AHEAD, BEHIND = 9, 6  # tiles of road that the driver uses beyond its own two: 3
 HEADING_WEIGHT = 60.0  # which stretch am I on? pointing the other way counts as √120 units off
 
 DEFAULT_PACE = 0.55  # a smooth driver that is easy to imitate
-RACER_PACE = 0.72  # a faster one, closer to what the tyres can do
+RACER_PACE = 0.68  # a faster one, close to what the tyres can do
+KEYBOARD_PACE = 0.45  # on keys it is less exact
 STEER_KEY, GAS_KEY, BRAKE_KEY = 0.5, 0.2, 0.1  # what a key held down stands for
 KEY_TIME = 0.06  # KeyboardDriver holds a key if that helps this far ahead, s
 
@@ -44,23 +45,23 @@ KEY_TIME = 0.06  # KeyboardDriver holds a key if that helps this far ahead, s
 class Gains:
     """How ``RacingDriver`` drives. ``python -m helpers.tune`` searches for them."""
 
-    margin: float = 2.404  # the line keeps this far from the road's edges, units
-    shorten: float = 0.02781  # how much a short line counts against a straight one, 1
-    look_ahead: float = 6.966  # the wheels aim this far ahead at a standstill, units
+    margin: float = 2.39  # the line keeps this far from the road's edges, units
+    shorten: float = 0.0278  # how much a short line counts against a straight one, 1
+    look_ahead: float = 6.97  # the wheels aim this far ahead at a standstill, units
     look_time: float = 0.253  # and further with speed, s
-    look_askew: float = 1.908  # and further when pointing away from the line, units
-    steer_gain: float = 1.325  # wheel angle, per angle that pure pursuit asks for, 1
-    yaw_gain: float = 0.02232  # wheel angle against rotation that the path doesn't need, s
-    slip_gain: float = 0.09098  # wheel angle into a slide, per rad of side slip, 1
-    top_speed: float = 107  # where no bend is in sight, at pace 1, units/s
-    slow_askew: float = 1  # speed is divided by 1 + this × (1 − cosine of askew), 1
-    brake_share: float = 0.6154  # share of the planned grip that braking may count on, 1
-    turn_share: float = 1.168  # of the speed at which the planned grip holds the pursued arc, 1
-    gas_gain: float = 0.1222  # gas per unit/s below the allowed speed, s/unit
+    look_askew: float = 1.91  # and further when pointing away from the line, units
+    steer_gain: float = 1.32  # wheel angle, per angle that pure pursuit asks for, 1
+    yaw_gain: float = 0.0216  # wheel angle against rotation that the path doesn't need, s
+    slip_gain: float = 0.0979  # wheel angle into a slide, per rad of side slip, 1
+    top_speed: float = 108  # where no bend is in sight, at pace 1, units/s
+    slow_askew: float = 1.08  # speed is divided by 1 + this × (1 − cosine of askew), 1
+    brake_share: float = 0.631  # share of the planned grip that braking may count on, 1
+    turn_share: float = 1.17  # of the speed at which the planned grip holds the pursued arc, 1
+    gas_gain: float = 0.122  # gas per unit/s below the allowed speed, s/unit
     gas_slip: float = 1  # gas is cut by this share per rad of side slip, 1/rad
-    spin_most: float = 20.93  # and to nothing when the driven wheels spin faster by this, units/s
-    brake_gain: float = 0.02201  # brake per unit/s above the allowed speed, s/unit
-    brake_most: float = 0.2677  # harder braking locks the wheels, 1
+    spin_most: float = 20.4  # and to nothing when the driven wheels spin faster by this, units/s
+    brake_gain: float = 0.0175  # brake per unit/s above the allowed speed, s/unit
+    brake_most: float = 0.272  # and the most of it, 1
 
 
 GAINS = Gains()
@@ -134,7 +135,7 @@ class RacingDriver:
 
     ``pace`` in (0, 1] is how aggressively it drives: the share of the tyres' grip that it plans
     with. ``DEFAULT_PACE`` is smooth, ``RACER_PACE`` near the limit: some grip goes into what no
-    plan foresees, and from about 0.78 on the car slides past tiles. ``env`` may be wrapped; its
+    plan foresees, and from about 0.72 on the car slides past tiles. ``env`` may be wrapped; its
     resets are noticed. Raises ValueError for a pace that is no share.
     """
 
@@ -254,6 +255,9 @@ class KeyboardDriver(RacingDriver):
     It holds the steering key that brings the wheels closest to the angle it wants ``KEY_TIME``
     from now: a key turns them to the lock, letting go turns them back.
     """
+
+    def __init__(self, env: gym.Env, pace: float = KEYBOARD_PACE, gains: Gains = GAINS) -> None:
+        super().__init__(env, pace, gains)
 
     def __call__(self, observation: object = None) -> np.ndarray:
         """The keys held here and now, as an action: float32, shape (3,)."""
