@@ -10,13 +10,15 @@ and only from here:
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import gymnasium as gym
 
-__all__ = ["data_path", "is_small", "sized"]
+__all__ = ["data_path", "is_small", "sized", "written_whole"]
 
 T = TypeVar("T")
 
@@ -49,6 +51,24 @@ def data_path(*parts: str) -> Path:
     path = Path(root, *parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A binary file to write ``path``'s new content to, which takes its place at the end.
+
+    If anything interrupts the writing, ``path`` keeps its old content, and no part is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _say_where_no_display_is() -> None:

@@ -6,8 +6,6 @@ anywhere, and opening one can't run code.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
@@ -18,6 +16,7 @@ import gymnasium as gym
 import numpy as np
 from tqdm.auto import tqdm
 
+from helpers import written_whole
 from helpers.rollouts import Rollout, rollout
 
 __all__ = ["Demonstrations", "DemonstrationsError"]
@@ -199,18 +198,9 @@ class Demonstrations:
     def save(self, path: str | Path) -> Path:
         """Write ``path`` (.npz), whole or not at all: an interrupted save leaves the old file."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         arrays = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
-        handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
+        with written_whole(path) as file:
+            np.savez_compressed(file, allow_pickle=False, **arrays)
         return path
 
     @staticmethod

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from helpers import data_path
+from helpers import data_path, written_whole
 
 __all__ = [
     "BCModel",
@@ -139,16 +137,8 @@ def save(name: str, model: nn.Module) -> Path:
     weights = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
     data = to_bytes(weights, {"model": kind, "config": json.dumps(getattr(model, "config", {}))})
     path = policy_path(name)
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    with written_whole(path) as file:
+        file.write(data)
     return path
 
 

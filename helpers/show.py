@@ -29,6 +29,7 @@ ROLES: dict[str, dict[str, Any]] = {
     "keyboard": {"color": "#CC79A7", "linestyle": (0, (5, 1, 1, 1)), "label": "keyboard"},
     "second": {"color": "#E69F00", "linestyle": (0, (3, 1)), "label": "second"},
 }
+NEAREST = Image.Resampling.NEAREST
 ACTION_COLOURS = ["#0072B2", "#000000", "#D55E00"]  # push left, do nothing, push right
 
 plt.rcParams.update(
@@ -92,11 +93,7 @@ def gif(
     first = np.asarray(frames[0])
     if first.ndim != 3 or first.shape[2] != 3 or first.dtype != np.uint8:
         raise ValueError(f"frames are {first.shape} {first.dtype}, not (height, width, 3) uint8")
-    images = [Image.fromarray(frame) for frame in frames]
-    if width is not None and width != images[0].width:
-        size = (width, round(images[0].height * width / images[0].width))
-        method = Image.Resampling.NEAREST if width > images[0].width else Image.Resampling.BOX
-        images = [image.resize(size, method) for image in images]
+    images = [Image.fromarray(_scaled(frame, width)) for frame in frames]
     sample = [images[i] for i in np.linspace(0, len(images) - 1, min(len(images), 8)).astype(int)]
     strip = np.concatenate([np.asarray(image) for image in sample])
     palette = Image.fromarray(strip).quantize(colours, dither=Image.Dither.NONE)
@@ -121,6 +118,15 @@ def figure(fig: Figure, alt: str) -> Picture:
     return Picture(file.getvalue(), "png", alt, round(fig.get_figwidth() * fig.dpi))
 
 
+def _scaled(frame: np.ndarray, width: int | None) -> np.ndarray:
+    image = Image.fromarray(frame)
+    if width is None or width == image.width:
+        return frame
+    size = (width, round(image.height * width / image.width))
+    smaller = width < image.width
+    return np.asarray(image.resize(size, Image.Resampling.BOX if smaller else NEAREST))
+
+
 def label(frame: np.ndarray, text: str) -> np.ndarray:
     """``frame`` with a line of text above it, (height + 22, width, 3) uint8."""
     image = Image.new("RGB", (frame.shape[1], frame.shape[0] + 22), "white")
@@ -130,16 +136,23 @@ def label(frame: np.ndarray, text: str) -> np.ndarray:
     return np.asarray(image)
 
 
-def side_by_side(runs: Mapping[str, Sequence[np.ndarray]], skip: int = 1) -> list[np.ndarray]:
+def side_by_side(
+    runs: Mapping[str, Sequence[np.ndarray]], skip: int = 1, width: int | None = None
+) -> list[np.ndarray]:
     """Runs beside each other, each under its name; a run that ends earlier rests on its last frame.
 
-    skip  keep every ``skip``-th frame
+    skip   keep every ``skip``-th frame
+    width  pixels to scale each run's frames to; their own where None
     """
     length = max(len(frames) for frames in runs.values())
     steps = [*range(0, length - 1, skip), length - 1]
     return [
         np.concatenate(
-            [label(frames[min(t, len(frames) - 1)], name) for name, frames in runs.items()], axis=1
+            [
+                label(_scaled(frames[min(t, len(frames) - 1)], width), name)
+                for name, frames in runs.items()
+            ],
+            axis=1,
         )
         for t in steps
     ]
