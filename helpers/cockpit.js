@@ -48,9 +48,11 @@ function render({ model, el }) {
   const show = () => {
     root.classList.toggle("driving", focused);
     root.classList.toggle("by-policy", status.human === false);
+    const watch = "Click the picture: the policy drives";
+    const click = "Click the picture, then drive with the arrow keys";
     const start = "Press an arrow key to start: ▲ is gas";
     if (status.ended) say(status.message);
-    else if (!focused) say(`${status.message}\nClick the picture, then drive with the arrow keys`);
+    else if (!focused) say(`${status.message}\n${status.human === false ? watch : click}`);
     else say(status.waiting ? `${status.message}\n${start}` : status.message);
     line.textContent = status.line ?? "";
   };

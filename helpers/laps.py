@@ -31,6 +31,7 @@ __all__ += ["replay_lap", "step_log"]
 
 TIME_LIMIT = 3_000  # steps in a lap
 FIRST_SEED = 1_000  # tracks driven by hand: training seeds from here on
+SHOWN = 75  # steps that a message stays
 HAND_BACK = 10  # steps without a key until the policy has the wheel again
 LOG = np.dtype([("human", np.bool_), ("labelled", np.bool_), ("reward", np.float32)])
 
@@ -51,7 +52,7 @@ class LapSession:
     """Laps in ``env``, one after the other, each saved to ``folder`` when it ends.
 
     folder  default: ``data/car-racing-laps/human``, with a policy ``…/takeover``
-    laps    the session is ``done`` after this many
+    laps    the session is ``done`` after this many, or when the seeds are used up
     seeds   of the tracks; default: 1,000 and on, leaving out those that the folder has
     policy  observation → action. It drives until a key is held, and again once no key was held
             for 10 steps. Only what the human did is saved, as labels with source "takeover";
@@ -71,10 +72,13 @@ class LapSession:
         self.source = "human" if policy is None else "takeover"
         self.folder = laps_folder(folder, self.source)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if seeds is not None:
+            seeds = list(seeds)
+            self.laps = min(laps, len(seeds))
         self._seeds = self._new_seeds() if seeds is None else iter(seeds)
         self.driven = 0  # laps that ended
         self.saved: list[Path] = []
-        self.message = ""
+        self.message = "" if policy is None else "Hold an arrow key to take over."
         self._next_track()
 
     def _new_seeds(self) -> Iterator[int]:
@@ -122,6 +126,8 @@ class LapSession:
             self.waiting = not (held and self._let_go)
             if self.waiting:
                 return False
+            self.message = ""
+        if self.steps == SHOWN:
             self.message = ""
         self._idle = 0 if held else self._idle + 1
         if self.policy is not None and not self.human:

@@ -151,6 +151,12 @@ def test_sessions_go_on_with_new_tracks(tmp_path: Path) -> None:
     assert LapSession(ToyRace(), tmp_path).seed == 1002
 
 
+def test_a_session_ends_when_its_seeds_are_used_up(tmp_path: Path) -> None:
+    session = LapSession(ToyRace(tiles=4), tmp_path, laps=3, seeds=[7])
+    drive(session, 3)
+    assert session.done and session.status["laps"] == 1
+
+
 def test_which_steps_are_labels() -> None:
     held = [0, 0, 1, 1, 0, 0, 1, 0, 0, 0]
     human = [0, 0, 1, 1, 1, 1, 1, 1, 1, 0]
@@ -174,6 +180,7 @@ def test_a_take_over_labels_what_the_human_did_and_nothing_else(tmp_path: Path) 
     left = keyboard_action(True, False, False, False)
     session = LapSession(ToyRace(tiles=40), tmp_path, laps=1, policy=clone)
     assert not session.waiting and not session.human and clone.resets == 1
+    assert "take over" in session.status["message"]
     drive(session, 5, NOTHING)  # steps 0 to 4: the clone
     drive(session, 3, left)  # 5 to 7: the human
     assert session.human
@@ -192,6 +199,14 @@ def test_a_take_over_labels_what_the_human_did_and_nothing_else(tmp_path: Path) 
     assert demo.sources.tolist() == ["takeover"]
     (lap,) = list_laps(tmp_path)
     assert (lap.labels, lap.steps, lap.total) == (9, len(log), float(len(log)))
+
+
+def test_a_message_goes_after_a_while(tmp_path: Path) -> None:
+    session = LapSession(ToyRace(tiles=200), tmp_path, policy=Clone())
+    drive(session, laps.SHOWN, NOTHING)
+    assert session.message
+    drive(session, 1, NOTHING)
+    assert not session.message
 
 
 def test_a_lap_that_the_clone_drives_alone_leaves_no_file(tmp_path: Path) -> None:
