@@ -161,6 +161,7 @@ class RacingDriver:
         # Steer: an arc from here to the line a little ahead (its curvature positive to the right).
         askew = 1 - float(step[1] @ car.heading) / length[1]
         look = here + gains.look_ahead + gains.look_time * car.speed + gains.look_askew * askew
+        # (in hairpins, and when fast, that is the end of the line: np.interp goes no further)
         aim_x = float(np.interp(look, along, line[:, 0])) - car.at[0]
         aim_y = float(np.interp(look, along, line[:, 1])) - car.at[1]
         in_front = aim_x * car.heading[0] + aim_y * car.heading[1]

@@ -32,13 +32,16 @@ def env() -> PhysicsOnly:
     return PhysicsOnly()
 
 
-def put(env, tile, side=0.0, turn=0.0, speed=0.0, slide=0.0, spin=0.0):
-    """Set the car down: `side` units right of the middle, heading `turn` rad left of the road."""
+def put(env, tile, side=0.0, turn=0.0, speed=0.0, slide=0.0, spin=0.0, past=0.0):
+    """Set the car down: `side` units right of the middle, heading `turn` rad left of the road,
+    `past` units beyond the tile's end."""
     car = env.car
     _, road, x, y = env.track[tile % len(env.track)]
     angle, (x0, y0) = road + turn, car.hull.position
     cos, sin = math.cos(angle - car.hull.angle), math.sin(angle - car.hull.angle)
-    x, y, before = x + side * math.cos(road), y + side * math.sin(road), car.hull.angle
+    x += side * math.cos(road) - past * math.sin(road)
+    y += side * math.sin(road) + past * math.cos(road)
+    before = car.hull.angle
     for body in [car.hull, *car.wheels]:
         dx, dy = body.position[0] - x0, body.position[1] - y0
         body.position = (x + cos * dx - sin * dy, y + sin * dx + cos * dy)
@@ -170,6 +173,18 @@ def test_actions_are_valid_and_smooth_in_the_state(env):
         assert space.contains(here)
         put(env, tile, side=1.01, turn=0.002, speed=55.05)
         assert np.abs(driver() - here).max() < 0.05
+
+
+def test_actions_do_not_jump_from_tile_to_tile(env):
+    driver, jumps = RacingDriver(env), []
+    env.reset(seed=10_005)
+    for tile in range(20, 180):
+        actions = []
+        for past in (-0.001, 0.001):
+            put(env, tile, side=1.0, speed=55, past=past)
+            actions.append(driver())
+        jumps.append(np.abs(actions[1] - actions[0]))
+    assert (np.max(jumps, axis=0) < (0.05, 0.4, 0.1)).all()  # steer, gas, brake
 
 
 @pytest.mark.parametrize(
