@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+import gymnasium as gym
 import numpy as np
+import torch
+from torch import nn
 
-from helpers import data_path
+from helpers import data_path, policies, sized
 from helpers.demos import Demonstrations
+from helpers.disturbed import Lap, laps_of, record_disturbed, tensors
+from helpers.experts import DEFAULT_PACE, RacingDriver
 from helpers.mountain_car import MountainCarVector
+from helpers.training import train
 
-__all__ = ["mountain_car_runs"]
+__all__ = ["mountain_car_runs", "plain_racing_clone", "racing_clone", "racing_laps"]
 
 RUNS_FILE = "mountain-car-expert.npz"
+RACING_FILE = "car-racing-expert.npz"
+PLAIN_CLONE, CLONE = "car-racing-plain-clone", "car-racing-clone"  # policies
 
 
 def mountain_car_runs(count: int) -> Demonstrations:
@@ -24,6 +34,76 @@ def mountain_car_runs(count: int) -> Demonstrations:
     demos = Demonstrations.record_vector(MountainCarVector(count), _expert, range(count))
     demos.save(path)
     return demos
+
+
+def racing_laps(count: int, pace: float = DEFAULT_PACE) -> Demonstrations:
+    """The scripted driver's laps on tracks 0 to ``count`` − 1, as 03-collect-car-racing records.
+
+    A lap takes about 20 MB of memory and a second or two to record. Another ``pace`` than the
+    default one has a file of its own.
+    """
+    own = "" if pace == DEFAULT_PACE else f"-pace-{pace:g}"
+    path = data_path(RACING_FILE.replace(".npz", f"{own}.npz"))
+    if path.exists():
+        demos = Demonstrations.load(path, "CarRacing-v3", made_by="03-collect-car-racing")
+        if len(demos) >= count:
+            return demos if len(demos) == count else demos[:count]  # no copy of 600 MB for nothing
+    print(f"Recording {count} laps of the driver, as taught in 03-collect-car-racing.")
+    env = gym.make("FastCarRacing-v3")
+    demos = Demonstrations.record(env, RacingDriver(env, pace), range(count))
+    env.close()
+    demos.save(path)
+    return demos
+
+
+def plain_racing_clone() -> policies.DrivingCNN:
+    """04-clone-car-racing's plain clone: squared error on the driver's own, undisturbed laps."""
+
+    def make() -> policies.DrivingCNN:
+        return fit_driver(laps_of(racing_laps(sized(30, small=2))), nn.functional.mse_loss)
+
+    return _driver(PLAIN_CLONE, make)
+
+
+def racing_clone() -> policies.DrivingCNN:
+    """04-clone-car-racing's better clone: absolute error on laps that were disturbed."""
+
+    def make() -> policies.DrivingCNN:
+        env = gym.make("FastCarRacing-v3")
+        laps = record_disturbed(env, RacingDriver(env), range(sized(30, small=2)))
+        env.close()
+        return fit_driver(laps, nn.functional.l1_loss)
+
+    return _driver(CLONE, make)
+
+
+def fit_driver(
+    laps: Sequence[Lap],
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    seed: int = 0,
+    steps: int | None = None,
+) -> policies.DrivingCNN:
+    """A driving network taught with 04-clone-car-racing's settings."""
+    torch.manual_seed(seed)
+    model = policies.DrivingCNN()
+    train(
+        model,
+        *tensors(laps),
+        loss,
+        steps=steps or sized(1_500, small=40),
+        batch_size=128,
+        learning_rate=2e-3,
+        generator=torch.Generator().manual_seed(seed),
+        augment=policies.mirror,
+    )
+    return model
+
+
+def _driver(name: str, make: Callable[[], policies.DrivingCNN]) -> policies.DrivingCNN:
+    if not policies.policy_path(name).exists():
+        print(f"Training {name}, as taught in 04-clone-car-racing; this takes a minute.")
+        policies.save(name, make())
+    return policies.load(name, made_by="04-clone-car-racing")
 
 
 def _expert(observations: np.ndarray) -> np.ndarray:
