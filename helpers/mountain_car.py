@@ -74,7 +74,8 @@ class MountainCarVector(gym.vector.VectorEnv):
         if actions.dtype.kind not in "iu" or not ((actions >= 0) & (actions <= 2)).all():
             raise ValueError("actions are 0 (push left), 1 (do nothing) or 2 (push right)")
 
-        # NumPy's cosine is faster, but differs from C's, which Gymnasium uses, in the last bit
+        # NumPy's cosine is faster, but on some processors its last bit is not that of C's, which
+        # Gymnasium uses
         slope = np.fromiter(map(math.cos, (3 * self.position).tolist()), float, self.num_envs)
         car, restarted = self.car, self.ended
         velocity = self.velocity + ((actions - 1) * car.force + slope * (-car.gravity))

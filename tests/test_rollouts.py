@@ -1,5 +1,11 @@
 """Rollouts repeat themselves, whatever the number of workers, and scores are what they say."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -126,3 +132,43 @@ def test_scores():
     assert scores.mean == 3 and scores.minimum == 1 and scores.finished_share == 0.75
     assert scores.percentile(50) == 2.5 and "75% finished" in str(scores)
     assert scores.interval[0] < 3 < scores.interval[1] and scores.interval == scores.interval
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupt_stops_at_once_and_leaves_no_worker(workers, tmp_path):
+    program = tmp_path / "endless.py"
+    program.write_text(f"""
+import os, pathlib, time
+from helpers.rollouts import run_many
+def slow(observation):
+    pathlib.Path({str(tmp_path)!r}, f"{{os.getpid()}}.pid").touch()
+    time.sleep(0.01)
+    return 1
+if __name__ == "__main__":
+    run_many(slow, "MountainCar-v0", range(10_000), workers={workers}, progress=False)
+""")
+    run = subprocess.Popen([sys.executable, str(program)], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("*.pid"))) < workers and time.monotonic() < deadline:
+        time.sleep(0.1)
+    at_work = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    run.send_signal(signal.SIGINT)
+    _, error = run.communicate(timeout=30)
+    assert len(at_work) == workers and "KeyboardInterrupt" in error
+    deadline = time.monotonic() + 10
+    while alive(at_work) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not alive(at_work)
+
+
+def alive(pids):
+    """Those of the processes that still run."""
+    found = []
+    for pid in pids:
+        try:
+            os.kill(pid, 0)
+            found.append(pid)
+        except ProcessLookupError:
+            pass
+    return found
