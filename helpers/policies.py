@@ -89,9 +89,8 @@ def mirror(views: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, to
 class DrivingCNN(nn.Module):
     """The race car's clone, as taught in 04-clone-car-racing: three convolutions and the bar.
 
-    Takes (B, 54, 48) uint8 views, as ``look`` makes them; gives (B, 3) float32: steering, gas and
-    brake, not bounded. Outputs through tanh and sigmoid went dead: where gas and brake are often
-    exactly 0, a training in three ended with a brake that was 0 for ever. ``act`` clips instead.
+    Takes (B, 54, 48) uint8 views, as ``look`` makes them; gives (B, 3) float32 actions: steering
+    −1 to 1, gas and brake 0 to 1.
     """
 
     def __init__(self, hidden: int = 128) -> None:
@@ -108,13 +107,13 @@ class DrivingCNN(nn.Module):
     def forward(self, views: torch.Tensor) -> torch.Tensor:
         pixels = views.float() / 128 - 1
         road, bar = self.road(pixels[:, None, :ROAD]), self.bar(pixels[:, ROAD:])
-        return self.head(torch.cat([road, bar], 1))
+        out = self.head(torch.cat([road, bar], 1))
+        return torch.cat([out[:, :1].tanh(), out[:, 1:].sigmoid()], 1)
 
     @torch.no_grad()
     def act(self, frame: np.ndarray) -> np.ndarray:
-        """(96, 96, 3) uint8, one frame as CarRacing gives it → (3,) float32 action in its bounds."""
-        action = self(torch.from_numpy(look(frame[None])))[0].numpy()
-        return action.clip([-1, 0, 0], [1, 1, 1]).astype(np.float32)
+        """(96, 96, 3) uint8, one frame as CarRacing gives it → (3,) float32 action."""
+        return self(torch.from_numpy(look(frame[None])))[0].numpy()
 
 
 MODELS: dict[str, type[nn.Module]] = {"BCModel": BCModel, "DrivingCNN": DrivingCNN}

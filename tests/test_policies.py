@@ -148,14 +148,11 @@ def test_mirrored_steering_is_shown_on_the_other_side():
 
 
 def test_the_driver_gives_actions_that_the_environment_takes(driver, frames):
-    space = gym.make("FastCarRacing-v3").action_space
-    assert space.contains(driver.act(frames[0]))
+    action = driver.act(frames[0])
+    assert action.shape == (3,) and action.dtype == np.float32
+    assert gym.make("FastCarRacing-v3").action_space.contains(action)
     both = driver(torch.from_numpy(look(frames)))
-    assert both.shape == (2, 3)
-    inside = both[0].detach().clamp(torch.from_numpy(space.low), torch.from_numpy(space.high))
-    assert np.allclose(inside, driver.act(frames[0]), atol=1e-6)
-    driver.head[-1].bias.data = torch.tensor([-7.0, 5.0, -3.0])
-    assert driver.act(frames[0]).tolist() == [-1, 1, 0] and space.contains(driver.act(frames[0]))
+    assert torch.allclose(both[0], torch.from_numpy(action), atol=1e-6)
 
 
 def test_a_loaded_driver_acts_the_same(driver, frames):
