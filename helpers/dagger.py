@@ -7,13 +7,11 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
-from torch import nn
 
 from helpers.policies import look
 from helpers.rollouts import rollout
 
-__all__ = ["dagger", "drive_and_ask", "driving_loss"]
+__all__ = ["dagger", "drive_and_ask"]
 
 
 def dagger(
@@ -57,14 +55,3 @@ def drive_and_ask(
         assert run.observations is not None
         laps.append((look(run.observations), np.array(answers, np.float32)))
     return laps
-
-
-def driving_loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Absolute error, with a little cross-entropy on gas and brake: (B, 3), (B, 3) → a number.
-
-    The brake is off in four steps of five. Absolute error alone pushes the pedal's sigmoid to
-    where its slope is nothing, and there it stays. The cross-entropy's slope before the sigmoid is
-    output − target, and never vanishes.
-    """
-    pedals = nn.functional.binary_cross_entropy(output[:, 1:], target[:, 1:])
-    return nn.functional.l1_loss(output, target) + 0.1 * pedals
