@@ -89,13 +89,16 @@ def mirror(views: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, to
 class DrivingCNN(nn.Module):
     """The race car's clone, as taught in 04-clone-car-racing: three convolutions and the bar.
 
-    Takes (B, 54, 48) uint8 views, as ``look`` makes them; gives (B, 3) float32 actions: steering
-    −1 to 1, gas and brake 0 to 1.
+    Takes (B, 54, 48) uint8 views, as ``look`` makes them; gives (B, 3) float32: steering, gas and
+    brake. ``squash`` sends them through tanh and sigmoid, into −1 to 1 and 0 to 1. With the
+    absolute error such outputs can go dead, as 06-fix-it-with-dagger shows: it leaves them free,
+    and ``act`` clips them.
     """
 
-    def __init__(self, hidden: int = 128) -> None:
+    def __init__(self, hidden: int = 128, squash: bool = True) -> None:
         super().__init__()
-        self.config = {"hidden": hidden}
+        self.config = {"hidden": hidden, "squash": squash}
+        self.squash = squash
         self.road = nn.Sequential(
             nn.Conv2d(1, 16, 5, stride=2), nn.ReLU(),
             nn.Conv2d(16, 32, 5, stride=2), nn.ReLU(),
@@ -108,12 +111,13 @@ class DrivingCNN(nn.Module):
         pixels = views.float() / 128 - 1
         road, bar = self.road(pixels[:, None, :ROAD]), self.bar(pixels[:, ROAD:])
         out = self.head(torch.cat([road, bar], 1))
-        return torch.cat([out[:, :1].tanh(), out[:, 1:].sigmoid()], 1)
+        return torch.cat([out[:, :1].tanh(), out[:, 1:].sigmoid()], 1) if self.squash else out
 
     @torch.no_grad()
     def act(self, frame: np.ndarray) -> np.ndarray:
-        """(96, 96, 3) uint8, one frame as CarRacing gives it → (3,) float32 action."""
-        return self(torch.from_numpy(look(frame[None])))[0].numpy()
+        """(96, 96, 3) uint8, one of CarRacing's frames → (3,) float32 action in its bounds."""
+        action = self(torch.from_numpy(look(frame[None])))[0].numpy()
+        return action.clip([-1, 0, 0], [1, 1, 1]).astype(np.float32)
 
 
 MODELS: dict[str, type[nn.Module]] = {"BCModel": BCModel, "DrivingCNN": DrivingCNN}

@@ -158,5 +158,16 @@ def test_the_driver_gives_actions_that_the_environment_takes(driver, frames):
 def test_a_loaded_driver_acts_the_same(driver, frames):
     policies.save("driver", driver)
     loaded = policies.load("driver")
-    assert loaded.config == {"hidden": 16}
+    assert loaded.config == {"hidden": 16, "squash": True}
+
+
+def test_free_outputs_are_clipped_when_driving_and_loaded_free(frames):
+    free = DrivingCNN(hidden=16, squash=False)
+    free.head[-1].bias.data = torch.tensor([-7.0, 5.0, -3.0])
+    policies.save("free", free)
+    loaded = policies.load("free")
+    assert loaded(torch.from_numpy(look(frames)))[0, 1] > 1
+    action = loaded.act(frames[0])
+    assert action.tolist() == [-1, 1, 0]
+    assert gym.make("FastCarRacing-v3").action_space.contains(action)
     assert (loaded.act(frames[1]) == driver.act(frames[1])).all()
