@@ -159,6 +159,7 @@ def test_a_loaded_driver_acts_the_same(driver, frames):
     policies.save("driver", driver)
     loaded = policies.load("driver")
     assert loaded.config == {"hidden": 16, "squash": True}
+    assert (loaded.act(frames[1]) == driver.act(frames[1])).all()
 
 
 def test_free_outputs_are_clipped_when_driving_and_loaded_free(frames):
@@ -170,4 +171,3 @@ def test_free_outputs_are_clipped_when_driving_and_loaded_free(frames):
     action = loaded.act(frames[0])
     assert action.tolist() == [-1, 1, 0]
     assert gym.make("FastCarRacing-v3").action_space.contains(action)
-    assert (loaded.act(frames[1]) == driver.act(frames[1])).all()
