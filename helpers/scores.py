@@ -100,9 +100,9 @@ DRIVERS: dict[str, Driver] = {
     "scripted driver, the teacher": Driver(RacingDriver),
     "scripted driver as racer": Driver(partial(RacingDriver, pace=RACER_PACE)),
     "plain clone (04)": Driver(
-        prerequisites.plain_racing_clone, prerequisites.PLAIN_CLONE, 22_361, 0.2
+        prerequisites.plain_racing_clone, prerequisites.PLAIN_CLONE, 22_361, 0.3
     ),
-    "clone (04)": Driver(prerequisites.racing_clone, prerequisites.CLONE, 29_624, 0.2),
+    "clone (04)": Driver(prerequisites.racing_clone, prerequisites.CLONE, 29_624, 0.3),
     "DAgger (06)": Driver(prerequisites.racing_dagger, prerequisites.DAGGER, 48_713, 3.5),
 }
 

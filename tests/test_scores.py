@@ -125,3 +125,8 @@ def test_digests_follow_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     path.write_bytes(b"2")
     assert driver.digest != first and len(first) == 12
     assert np.unique([DRIVERS[name].digest for name in CHEAP]).size == 1  # all in experts.py
+
+
+def test_the_readme_shows_the_table_of_the_file() -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert markdown(read()) in readme
