@@ -294,7 +294,7 @@ def test_what_cannot_be():
 def test_search_repeats_itself_and_never_gets_worse(monkeypatch):
     monkeypatch.setattr(tune, "TRACKS", (1,))
     monkeypatch.setattr(tune, "MAX_STEPS", 60)
-    start = tune.score(experts.GAINS, PhysicsOnly())
+    start = tune.score(tune.START, PhysicsOnly())
     first, second = (tune.search(6, np.random.default_rng(3), progress=False) for _ in range(2))
     assert first == second
     assert first[1] >= start
