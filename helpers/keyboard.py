@@ -96,7 +96,8 @@ def _drive(
     clock, last_key = pygame.time.Clock(), pygame.time.get_ticks()
     while not session.done:
         if session.policy is None and pygame.time.get_ticks() - last_key > 1000 * patience:
-            return  # nobody is there
+            print(f"No key was pressed for {patience:g} seconds: the window is closed.")
+            return
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
                 return

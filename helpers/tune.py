@@ -144,7 +144,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--students", action="store_true", help="choose the pace, not the gains")
     options = parser.parse_args(arguments)
     if options.students:
-        return students(STUDENT_PACES, options.seed)
+        students(STUDENT_PACES, options.seed)
+        return
     gains, reached = search(options.trials, np.random.default_rng(options.seed))
     print(f"score {reached:.2f}; to paste into helpers/experts.py:\n\nclass Gains:")
     for field, value in zip(fields(Gains), astuple(gains), strict=True):
