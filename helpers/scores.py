@@ -103,7 +103,7 @@ DRIVERS: dict[str, Driver] = {
         prerequisites.plain_racing_clone, prerequisites.PLAIN_CLONE, 22_361, 0.3
     ),
     "clone (04)": Driver(prerequisites.racing_clone, prerequisites.CLONE, 29_624, 0.3),
-    "DAgger (06)": Driver(prerequisites.racing_dagger, prerequisites.DAGGER, 48_713, 3.5),
+    "DAgger (06)": Driver(prerequisites.racing_dagger, prerequisites.DAGGER, 49_208, 2.0),
 }
 
 

@@ -216,8 +216,10 @@ CELLS = """() => window.jupyterapp.shell.currentWidget.content.widgets.map(cell 
 KERNEL_STATUS = (
     "() => window.jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status ?? 'none'"
 )
+# A cockpit's still picture is hidden for as long as the cockpit itself is shown.
 IMAGES = """async () => {
-    const images = [...document.querySelectorAll('.jp-Notebook img')];
+    const images = [...document.querySelectorAll('.jp-Notebook img')]
+        .filter(i => i.offsetParent !== null || !i.closest('.cockpit-still'));
     await Promise.all(images.map(i => i.decode().catch(() => null)));
     return images.map(i => ({
         alt: i.alt, src: i.src.slice(0, 60), width: i.naturalWidth, height: i.naturalHeight,

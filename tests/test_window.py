@@ -25,8 +25,9 @@ import sys
 from helpers.keyboard import drive_window
 from helpers.laps import make_env
 
-laps, limit, folder = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-listed = drive_window(env=make_env(limit), folder=folder, laps=laps, steps_per_second=25)
+laps, limit, folder, patience = *map(int, sys.argv[1:3]), sys.argv[3], float(sys.argv[4])
+how = {"steps_per_second": 25, "patience": patience}
+listed = drive_window(env=make_env(limit), folder=folder, laps=laps, **how)
 print("listed", len(listed), flush=True)
 """
 
@@ -57,12 +58,14 @@ def screen() -> Iterator[str]:
 class Window:
     """A process that drives in a window on ``screen``."""
 
-    def __init__(self, screen: str, folder: Path, laps: int = 1, limit: int = 60) -> None:
+    def __init__(
+        self, screen: str, folder: Path, laps: int = 1, limit: int = 60, patience: int = 60
+    ) -> None:
         self.env = {**os.environ, "DISPLAY": screen}
         self.env.pop("SDL_VIDEODRIVER", None)
         self.env.pop("WAYLAND_DISPLAY", None)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", DRIVE, str(laps), str(limit), str(folder)],
+            [sys.executable, "-c", DRIVE, str(laps), str(limit), str(folder), str(patience)],
             env=self.env,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -220,6 +223,12 @@ def test_ending_early_keeps_the_finished_lap_and_loses_the_one_under_way(
         click_the_cross(drive)
     assert "listed 1" in drive.end()
     assert [lap.steps for lap in list_laps(tmp_path)] == [25]
+
+
+def test_a_window_that_nobody_drives_closes_and_says_so(window, tmp_path: Path) -> None:
+    drive = window(patience=2)
+    assert "No key was pressed for 2 seconds" in drive.end()
+    assert not list_laps(tmp_path)
 
 
 def test_a_killed_window_leaves_only_whole_laps(window, tmp_path: Path) -> None:
