@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
+from safetensors.numpy import load_file
 from tqdm.auto import tqdm
 
 from helpers import experts, prerequisites, written_whole
@@ -62,13 +63,16 @@ class Driver:
 
     @property
     def digest(self) -> str:
-        """Of the weights' file or, for a teacher, of the code that drives; 12 hexadecimal digits.
+        """Of the weights or, for a teacher, of the code that drives; 12 hexadecimal digits.
 
         Raises FileNotFoundError where the weights are not at hand.
         """
-        code = Path(experts.__file__)
-        data = (policy_path(self.saved_as) if self.saved_as else code).read_bytes()
-        return hashlib.sha256(data.replace(b"\r\n", b"\n")).hexdigest()[:12]
+        if self.saved_as:  # not of the file: its header's order changes from save to save
+            weights = load_file(policy_path(self.saved_as))
+            data = b"".join(weights[name].tobytes() for name in sorted(weights))
+        else:
+            data = Path(experts.__file__).read_bytes().replace(b"\r\n", b"\n")
+        return hashlib.sha256(data).hexdigest()[:12]
 
     def drive(self, tracks: Iterable[int], workers: int = 1) -> Scores:
         """One lap on each track. Teachers read no pictures, so none is drawn for them."""
@@ -100,10 +104,12 @@ DRIVERS: dict[str, Driver] = {
     "scripted driver, the teacher": Driver(RacingDriver),
     "scripted driver as racer": Driver(partial(RacingDriver, pace=RACER_PACE)),
     "plain clone (04)": Driver(
-        prerequisites.plain_racing_clone, prerequisites.PLAIN_CLONE, 22_361, 0.3
+        prerequisites.plain_racing_clone, prerequisites.PLAIN_CLONE, 22_361, 0.2
     ),
-    "clone (04)": Driver(prerequisites.racing_clone, prerequisites.CLONE, 29_624, 0.3),
-    "DAgger (06)": Driver(prerequisites.racing_dagger, prerequisites.DAGGER, 49_208, 2.0),
+    "clone of disturbed laps (04)": Driver(
+        prerequisites.racing_clone, prerequisites.CLONE, 29_624, 0.2
+    ),
+    "DAgger (06)": Driver(prerequisites.racing_dagger, prerequisites.DAGGER, 49_208, 1.8),
 }
 
 
