@@ -7,6 +7,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from helpers import prerequisites, scores
 from helpers.experts import KeyboardDriver, RacingDriver
@@ -120,10 +121,13 @@ def test_digests_follow_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         _ = driver.digest
     path = tmp_path / "policies" / "some-policy.safetensors"
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(b"1")
+    weights = {"a": np.ones(2, np.float32), "b": np.zeros(3, np.float32)}
+    save_file(weights, path)
     first = driver.digest
-    path.write_bytes(b"2")
-    assert driver.digest != first and len(first) == 12
+    save_file(weights, path, {"the header": "is another one"})
+    assert driver.digest == first and len(first) == 12
+    save_file(weights | {"b": np.ones(3, np.float32)}, path)
+    assert driver.digest != first
     assert np.unique([DRIVERS[name].digest for name in CHEAP]).size == 1  # all in experts.py
 
 
