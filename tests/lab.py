@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 import nbformat
@@ -167,8 +167,13 @@ class JupyterLab:
 
     def shut_down_kernels(self) -> None:
         """End all kernels: the next page on the same notebook starts afresh."""
-        for session in self._api("sessions"):
-            self._api(f"sessions/{session['id']}", "DELETE")
+        deadline = time.monotonic() + 30
+        while sessions := self._api("sessions"):
+            assert time.monotonic() < deadline, f"kernels that don't end: {sessions}"
+            for session in sessions:
+                with suppress(HTTPError):  # one that has died is just being started again
+                    self._api(f"sessions/{session['id']}", "DELETE")
+            time.sleep(0.1)
 
     def server_log(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
