@@ -79,7 +79,7 @@ scores: $(STAMP) ## the score table of the series
 bench: $(STAMP) ## how fast FastCarRacing draws, beside Gymnasium's own
 	$(BIN)/python tests/bench_car_racing.py
 
-tune: $(STAMP) ## the search that found the racing driver's constants (minutes)
+tune: $(STAMP) ## search for the racing driver's constants (minutes)
 	$(BIN)/python -m helpers.tune
 
 lock: ## renew lock.txt: the newest versions that pyproject.toml admits

@@ -91,8 +91,8 @@ class DrivingCNN(nn.Module):
 
     Takes (B, 54, 48) uint8 views, as ``look`` makes them; gives (B, 3) float32: steering, gas and
     brake. ``squash`` sends them through tanh and sigmoid, into −1 to 1 and 0 to 1. With the
-    absolute error such outputs can go dead, as 06-fix-it-with-dagger shows: it leaves them free,
-    and ``act`` clips them.
+    absolute error such outputs can go dead, as 06-fix-it-with-dagger shows; without ``squash`` they
+    are free, and ``act`` clips them.
     """
 
     def __init__(self, hidden: int = 128, squash: bool = True) -> None:

@@ -97,7 +97,7 @@ def random_driver(env: gym.Env) -> Callable[[np.ndarray], np.ndarray]:
     return lambda observation: env.action_space.sample()
 
 
-# Labels and minutes as the notebooks' outputs show them
+# Labels as the notebooks' outputs show them; minutes as helpers.prerequisites takes for them
 DRIVERS: dict[str, Driver] = {
     "random": Driver(random_driver),
     "keyboard driver": Driver(KeyboardDriver),

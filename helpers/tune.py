@@ -6,8 +6,8 @@ around them, goes on from the best, and climbs: change a few gains by a few perc
 if the score rises, try the opposite if it falls. The same seed repeats it to the digit. Training
 tracks only; what it finds is checked on validation tracks, beside the gains in use.
 
-``python -m helpers.tune --students`` (20 minutes) shows how ``DEFAULT_PACE`` was chosen: not by the
-teacher's score but by its student's. At each pace a clone learns from 30 disturbed laps, as in
+``python -m helpers.tune --students`` (20 minutes) is what ``DEFAULT_PACE`` rests on: not the
+teacher's score but its student's. At each pace a clone learns from 30 disturbed laps, as in
 04-clone-car-racing, and drives on validation tracks.
 """
 
