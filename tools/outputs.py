@@ -105,7 +105,7 @@ def run(path: Path) -> None:
         record_timing=False,
         store_widget_state=False,
         coalesce_streams=True,
-        on_cell_complete=executed,
+        on_cell_executed=executed,
     )
     report(f"{cells} cells", end="" if sys.stdout.isatty() else "\n")
     client.execute()
