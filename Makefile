@@ -67,8 +67,8 @@ test: $(STAMP) ## lint, types, unit tests, and every notebook at small size
 	$(BIN)/python -m mypy
 	IL_SIZE=small $(ONE_THREAD) $(BIN)/python -m pytest $(NBVAL) --nbval-cell-timeout=600 tests notebooks
 
-test-full: $(STAMP) ## every notebook at full size (long)
-	IL_SIZE=full $(ONE_THREAD) $(BIN)/python -m pytest $(NBVAL) --nbval-cell-timeout=7200 notebooks
+test-full: $(STAMP) ## every notebook at full size, FastCarRacing on more laps (long)
+	IL_SIZE=full $(ONE_THREAD) $(BIN)/python -m pytest $(NBVAL) --nbval-cell-timeout=7200 tests/test_car_racing.py notebooks
 
 outputs: $(STAMP) ## run all notebooks at full size and save them; or NOTEBOOK=01-collect-mountain-car
 	$(BIN)/python tools/outputs.py $(NOTEBOOK)

@@ -32,6 +32,9 @@ WHEEL_RATE = 3.0  # and turn this fast, rad/s
 GRIP = 219.0  # the most by which four tyres on the road can change the car's velocity, units/s²
 
 AHEAD, BEHIND = 9, 6  # tiles of road that the driver uses beyond its own two: 35 and 21 units
+SWEEPS = 150  # steps of the search for the line; it bends 1% more than the best one, drives as well
+STRAIGHT = 1e-3  # less curvature counts as this, 1/unit; grip allows it at any speed
+SLIP_SPEED = 5.0  # below this speed a slide's angle is taken as at this speed, units/s
 HEADING_WEIGHT = 60.0  # which stretch am I on? pointing the other way counts as √120 units off
 
 # The pace of which students finish most laps (`python -m helpers.tune --students`: each learns from
@@ -101,7 +104,7 @@ def racing_lines(middle: np.ndarray, right: np.ndarray, gains: Gains = GAINS) ->
     The line lies e to the right of the middle. Of all e that keep ``margin`` from the edges it
     has the least Σ|second differences|² (it bends least) plus ``shorten`` × Σ|first
     differences|² (it is short): least squares in a box, solved for all stretches at once by
-    projected gradient descent with momentum (FISTA: Beck and Teboulle, 2009).
+    ``SWEEPS`` steps of projected gradient descent with momentum (FISTA: Beck and Teboulle, 2009).
     """
     width = BEHIND + 1 + AHEAD
     tiles = (np.arange(len(middle))[:, None] + np.arange(-BEHIND, AHEAD + 1)) % len(middle)
@@ -112,10 +115,11 @@ def racing_lines(middle: np.ndarray, right: np.ndarray, gains: Gains = GAINS) ->
     fixed = (differ @ middle[tiles]).transpose(0, 2, 1)[..., None]
     transposed = matrix.transpose(0, 1, 3, 2)
     hessian, slope = (transposed @ matrix).sum(axis=1), (transposed @ fixed).sum(axis=1)
+    # 1 / rate bounds what differences can grow by, squared: bends (1 + 2 + 1)², steps (1 + 1)²
     rate, room = 1 / (16 + 4 * gains.shorten), HALF_ROAD - gains.margin
     e = ahead = np.zeros((len(middle), width, 1))
     momentum = 1.0
-    for _ in range(150):
+    for _ in range(SWEEPS):
         new = np.clip(ahead - rate * (hessian @ ahead + slope), -room, room)
         grown = (1 + math.sqrt(1 + 4 * momentum**2)) / 2
         ahead, e, momentum = new + (momentum - 1) / grown * (new - e), new, grown
@@ -179,7 +183,7 @@ class RacingDriver:
 
         # Pedals: in proportion to the speed that is missing or too much.
         allowed = self._allowed_speed(step, length, along[1:-1] - here, share)
-        grip_here = self.pace * GRIP / max(abs(curvature), 1e-3)
+        grip_here = self.pace * GRIP / max(abs(curvature), STRAIGHT)
         allowed = min(allowed, gains.turn_share * math.sqrt(grip_here))
         missing = allowed / (1 + gains.slow_askew * askew) - car.speed
         straight = max(0.0, 1 - (car.speed**2 * curvature / GRIP) ** 2)  # grip left by turning
@@ -207,7 +211,7 @@ class RacingDriver:
         (x, y), (vx, vy) = hull.position, hull.linearVelocity
         hx, hy = -math.sin(hull.angle), math.cos(hull.angle)
         speed = vx * hx + vy * hy
-        slip = math.atan2(vx * hy - vy * hx, max(speed, 5.0))
+        slip = math.atan2(vx * hy - vy * hx, max(speed, SLIP_SPEED))
         spin = sum(w.omega * w.wheel_rad for w in rear) / 2 - speed
         return _Car((x, y), (hx, hy), max(speed, 0.0), slip, hull.angularVelocity, max(spin, 0.0))
 
@@ -248,7 +252,7 @@ class RacingDriver:
         bend = np.abs(cross) / (length[:-1] * length[1:] * (length[:-1] + length[1:]) / 2)
         bend[0] *= 1 - share
         bend[-1] *= share
-        there = grip / np.maximum(bend, 1e-3)
+        there = grip / np.maximum(bend, STRAIGHT)
         braked = there + 2 * self.gains.brake_share * grip * np.maximum(ahead, 0)
         return min(math.sqrt(braked.min()), self.gains.top_speed * math.sqrt(self.pace))
 

@@ -1,6 +1,6 @@
 """FastCarRacing against Gymnasium's CarRacing, byte for byte.
 
-``IL_SIZE=full pytest tests/test_car_racing.py`` adds ten whole episodes, expert and random.
+``make test-full`` (``IL_SIZE=full``) adds ten whole episodes, expert and random.
 """
 
 import gc
@@ -87,7 +87,7 @@ def full(*values: Any) -> Any:
     return pytest.param(*values, marks=skip)
 
 
-EPISODES = [("expert", 3)] + [
+EPISODES = [("expert", 3), ("random", 4)] + [
     full(who, seed) for seed in range(100, 105) for who in ("expert", "random")
 ]
 
