@@ -31,11 +31,11 @@ NEW := yes
 $(STAMP): FORCE
 endif
 
-.PHONY: help install lab test test-full outputs scores bench tune lock clean FORCE
+.PHONY: help install lab test test-full outputs experiments scores bench tune lock clean FORCE
 .DELETE_ON_ERROR:
 
 help: ## list what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP) ## make .venv with everything in it (what needs it does this first)
 
@@ -67,25 +67,35 @@ test: $(STAMP) ## lint, types, unit tests, and every notebook at small size
 	$(BIN)/python -m mypy
 	IL_SIZE=small $(ONE_THREAD) $(BIN)/python -m pytest $(NBVAL) --nbval-cell-timeout=600 tests notebooks
 
-test-full: $(STAMP) ## every notebook at full size, FastCarRacing on more laps (long)
-	IL_SIZE=full $(ONE_THREAD) $(BIN)/python -m pytest $(NBVAL) --nbval-cell-timeout=7200 tests/test_car_racing.py notebooks
+test-full: $(STAMP) ## every notebook at full size, more laps, more kills (long)
+	IL_SIZE=full $(ONE_THREAD) $(BIN)/python -m pytest $(NBVAL) --nbval-cell-timeout=7200 tests/test_car_racing.py tests/test_kills.py notebooks
 
 outputs: $(STAMP) ## run all notebooks at full size and save them; or NOTEBOOK=01-collect-mountain-car
 	$(BIN)/python tools/outputs.py $(NOTEBOOK)
 
+experiments: $(STAMP) ## what the notebooks quote, over many trainings; goes on where it was (hours)
+	$(BIN)/python tools/experiments.py
+
 scores: $(STAMP) ## the score table of the series
-	$(BIN)/python -m helpers.scores
+	$(BIN)/python tools/scores.py
 
 bench: $(STAMP) ## how fast FastCarRacing draws, beside Gymnasium's own
-	$(BIN)/python tests/bench_car_racing.py
+	$(BIN)/python tools/bench.py
 
 tune: $(STAMP) ## search for the racing driver's constants (minutes)
-	$(BIN)/python -m helpers.tune
+	$(BIN)/python tools/tune.py
 
-lock: ## renew lock.txt: the newest versions that pyproject.toml admits
+# For every system that we run on. torch names its CUDA packages itself, for each of its builds.
+lock: ## renew lock.txt after a change in pyproject.toml; with UPGRADE=yes, to the newest versions
 	@$(PYTHON) -m venv --clear .venv.lock
-	@.venv.lock/bin/python -m pip install --quiet packaging
-	@.venv.lock/bin/python tools/lock.py; status=$$?; rm -rf .venv.lock; exit $$status
+	@.venv.lock/bin/python -m pip install --quiet uv
+	@cp lock.txt .venv.lock
+	@.venv.lock/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
+		$(if $(UPGRADE),--upgrade) --no-annotate --custom-compile-command 'make lock' \
+		--extra test --output-file .venv.lock/lock.txt pyproject.toml
+	@grep -Ev "^(nvidia|cuda|triton)|>= '3.14'" .venv.lock/lock.txt >.venv.lock/kept
+	@mv .venv.lock/kept lock.txt
+	@rm -rf .venv.lock
 
 clean: ## remove .venv and caches; data/ stays
 	rm -rf $(VENV) .venv.lock .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

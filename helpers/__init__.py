@@ -1,26 +1,33 @@
 """Shared code of the imitation learning notebooks: plumbing, and what a notebook has taught.
 
-Importing it registers ``FastCarRacing-v3`` with Gymnasium. Two settings come from the environment,
-and only from here:
+Read it in half an hour, in this order: this file, ``rollouts``, ``demonstrations``, ``networks``,
+``training``, ``prerequisites``, ``show``. Trust the rest, or read it later: ``plumbing`` checks
+what comes in and writes files whole, ``worlds`` holds the environments and the scripted teachers,
+``by_hand`` the driving with keys.
+
+Importing it registers ``FastCarRacing-v3`` and ``PhysicsOnly-v3`` with Gymnasium. Two settings come
+from the environment, and only from here:
 
 * ``IL_SIZE=small`` makes every notebook run a small version of itself (the tests use it).
-* ``IL_DATA=folder`` says where datasets, weights and scores go (default: ``data/``).
+* ``IL_DATA=folder`` says where datasets, weights and laps go (default: ``data/``).
 """
 
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import gymnasium as gym
 
-__all__ = ["data_path", "is_small", "sized", "written_whole"]
+from helpers.plumbing import naming_the_setting
+
+__all__ = ["data_path", "is_small", "sized"]
 
 T = TypeVar("T")
+
+ROOT = Path(__file__).resolve().parent.parent  # the project's folder
 
 
 def is_small() -> bool:
@@ -45,30 +52,17 @@ def sized(full: T, small: T) -> T:
 def data_path(*parts: str) -> Path:
     """The path of a file under the data folder; makes the folders above it.
 
-    The folder is ``$IL_DATA`` if set, else ``data/`` beside ``notebooks/``.
+    The folder is ``$IL_DATA`` if set (``~`` is your home, a relative path begins at the project's
+    folder), else ``data/`` beside ``notebooks/``. What is made at the small size lies in a folder
+    ``small`` of its own, so that it is never taken for the full one.
+
+    Raises OSError, naming IL_DATA, where the folder can't be made.
     """
-    root = os.environ.get("IL_DATA") or Path(__file__).resolve().parent.parent / "data"
-    path = Path(root, *parts)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    root = ROOT / os.path.expanduser(os.environ.get("IL_DATA") or "data")
+    path = Path(root, *(["small"] if is_small() else []), *parts)
+    with naming_the_setting(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A binary file to write ``path``'s new content to, which takes its place at the end.
-
-    If anything interrupts the writing, ``path`` keeps its old content, and no part is left behind.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _say_where_no_display_is() -> None:
@@ -92,9 +86,15 @@ def _warn_if_pygame_doubled() -> None:
 
 gym.register(
     "FastCarRacing-v3",
-    entry_point="helpers.car_racing:FastCarRacing",
+    entry_point="helpers.worlds.car_racing:FastCarRacing",
     max_episode_steps=1000,
     reward_threshold=900,
+)
+gym.register(
+    "PhysicsOnly-v3",
+    entry_point="helpers.worlds.car_racing:PhysicsOnly",
+    max_episode_steps=1000,
+    disable_env_checker=True,  # which warns that all pictures are one
 )
 _say_where_no_display_is()
 _warn_if_pygame_doubled()

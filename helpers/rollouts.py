@@ -6,16 +6,18 @@ scores with their intervals in 02-clone-mountain-car.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
-import joblib
 import numpy as np
 from tqdm.auto import tqdm
 
-__all__ = ["Rollout", "Scores", "bootstrap_interval", "evaluate", "evaluate_vector", "rollout"]
+from helpers.plumbing import as_action, as_count, as_seeds, in_workers, ready
+
+__all__ = ["Rollout", "Scores", "bootstrap_interval", "evaluate", "rollout", "scores_of"]
 
 Policy = Callable[[Any], Any]
 
@@ -56,50 +58,75 @@ def rollout(
     """Run one episode from ``seed``, to its end or for ``max_steps``.
 
     ``env.action_space`` is seeded too, so a policy that samples from it repeats itself; a policy
-    with a ``reset`` method (one with a memory) is reset first.
+    with a ``reset`` method (one with a memory), or a method of such an object, is reset first.
+    Observations and actions are copied: a policy may reuse its arrays, and paint into its picture.
+
+    Raises TypeError or ValueError, before or at the first step, for an environment, a seed or an
+    action that can't be used, and for a teacher bound to another environment.
     """
+    if isinstance(env, gym.vector.VectorEnv):
+        raise TypeError("rollout runs one environment; for a vector environment use evaluate")
+    (seed,) = as_seeds([seed])
+    if max_steps is not None:
+        max_steps = as_count("max_steps", max_steps)
+    ready(policy, env)
     env.action_space.seed(seed)
     observation, info = env.reset(seed=seed)
-    if hasattr(policy, "reset"):
-        policy.reset()
     observations: list[np.ndarray] = []
-    actions: list[np.ndarray] = []
+    actions: list[Any] = []
     rewards: list[float] = []
     frames = [_frame(env)] if keep_frames else None
     terminated = truncated = False
     while not (terminated or truncated) and len(rewards) != max_steps:
-        action = policy(observation)
         if keep_observations:
-            observations.append(observation)
-        actions.append(np.asarray(action))
+            observations.append(np.array(observation))
+        action = as_action(policy(observation), env.action_space)  # checked, and a copy
+        actions.append(action)
         observation, reward, terminated, truncated, info = env.step(action)
         rewards.append(float(reward))
         if frames is not None:
             frames.append(_frame(env))
-    # CarRacing also terminates when the car leaves the playing field, and says so in info
-    finished = bool(terminated and info.get("lap_finished", True))
+    finished = bool(_finished(terminated, info))
     kept = np.array(observations) if keep_observations else None
-    return Rollout(int(seed), np.array(actions), np.array(rewards), finished, kept, frames)
+    return Rollout(seed, np.array(actions), np.array(rewards), finished, kept, frames)
 
 
 def _frame(env: gym.Env) -> np.ndarray:
     frame = env.render()
     if not isinstance(frame, np.ndarray):
         raise ValueError('to keep frames, make the environment with render_mode="rgb_array"')
-    return frame
+    return np.array(frame)
 
 
-def bootstrap_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """The percentile bootstrap interval of the mean (Efron 1979), 10,000 resamples, always alike.
+def _finished(terminated: Any, info: dict[str, Any]) -> Any:
+    """Whether an episode reached its goal, bool, or which of many, (B,) bool.
 
-    Says between which means we would land with other seeds of the same kind.
+    CarRacing also terminates when the car leaves the playing field, and says so in ``info``; a
+    vector environment says under ``_lap_finished`` of which cars it is said.
+    """
+    unsaid = np.logical_not(info.get("_lap_finished", True))
+    return np.logical_and(terminated, np.logical_or(info.get("lap_finished", True), unsaid))
+
+
+# -- scores --------------------------------------------------------------------------------------
+
+
+def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
+    """The 95% bootstrap interval of the mean (percentiles: Efron 1979), 10,000 resamples.
+
+    Says between which means we would land with other seeds of the same kind. The same ``values``,
+    (E,), always give the same interval.
+
+    Raises ValueError where these are none, no list, or hold NaN.
     """
     values = np.asarray(values, np.float64)
+    if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
+        raise ValueError(f"values have shape {values.shape}; they must be (E,), E ≥ 1, and finite")
     rng = np.random.default_rng(0)
     means = np.concatenate(
         [values[rng.integers(len(values), size=(500, len(values)))].mean(1) for _ in range(20)]
     )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -108,24 +135,28 @@ class Scores:
     """What a policy got on each seed.
 
     seeds (E,) int64; returns (E,) float64; lengths (E,) int64, in steps; finished (E,) bool
+
+    Raises ValueError where these disagree in length, are empty, or hold NaN.
     """
 
     seeds: np.ndarray
     returns: np.ndarray
     lengths: np.ndarray
     finished: np.ndarray
-    _cache: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        shapes = {np.shape(getattr(self, name)) for name in self.__dataclass_fields__}
+        if len(shapes) > 1 or len(self.seeds) == 0 or not np.isfinite(self.returns).all():
+            raise ValueError("seeds, returns, lengths and finished: (E,) each, E ≥ 1, without NaN")
 
     @property
     def mean(self) -> float:
         return float(self.returns.mean())
 
-    @property
+    @cached_property
     def interval(self) -> tuple[float, float]:
         """The 95% bootstrap interval of the mean."""
-        if "interval" not in self._cache:
-            self._cache["interval"] = bootstrap_interval(self.returns)
-        return self._cache["interval"]
+        return bootstrap_interval(self.returns)
 
     @property
     def minimum(self) -> float:
@@ -135,9 +166,6 @@ class Scores:
     def finished_share(self) -> float:
         return float(self.finished.mean())
 
-    def percentile(self, q: float) -> float:
-        return float(np.percentile(self.returns, q))
-
     def __str__(self) -> str:
         low, high = self.interval
         return (
@@ -146,120 +174,115 @@ class Scores:
         )
 
 
-def run_many(
-    policy: Policy,
-    env_id: str,
-    seeds: Iterable[int],
-    *,
-    bind: bool = False,
-    workers: int = 1,
-    progress: bool = True,
-    describe: str = "driving",
-    keep_observations: bool = False,
-    **env_kwargs: Any,
-) -> list[Rollout]:
-    """One rollout for each seed, in the order of the seeds, over ``workers`` processes.
-
-    bind: ``policy`` is a factory, called with the environment, for teachers that read more than
-    the observation: ``RacingDriver``, or ``functools.partial(RacingDriver, pace=1.1)``.
-
-    The results are the same for any number of workers: a task is one seed, in an environment of
-    its own. Raises RuntimeError naming the seed where an episode raises.
-    """
-    seeds = [int(seed) for seed in seeds]
-    if not seeds:
-        raise ValueError("no seeds to run on")
-    tasks = [
-        joblib.delayed(_one_task)(
-            policy, env_id, seed, bind, keep_observations, env_kwargs, workers
-        )
-        for seed in seeds
-    ]
-    bar = tqdm(total=len(seeds), desc=describe, unit="run", disable=not progress, leave=False)
-    runs: list[Rollout] = []
-    with bar, joblib.Parallel(n_jobs=workers, return_as="generator", batch_size=1) as parallel:
-        for run in parallel(tasks):
-            runs.append(run)
-            bar.update()
-    return runs
-
-
-def _one_task(
-    policy: Policy,
-    env_id: str,
-    seed: int,
-    bind: bool,
-    keep_observations: bool,
-    env_kwargs: dict[str, Any],
-    workers: int,
-) -> Rollout:
-    import helpers  # noqa: F401  registers FastCarRacing-v3, in a worker too
-
-    if workers != 1:  # threads of several workers would fight for the same cores
-        import torch
-
-        torch.set_num_threads(1)
-    env = gym.make(env_id, **env_kwargs)
-    try:
-        actor = policy(env) if bind else policy
-        return rollout(env, actor, seed, keep_observations=keep_observations)
-    except Exception as error:
-        raise RuntimeError(f"seed {seed}: {type(error).__name__}: {error}") from error
-    finally:
-        env.close()
-
-
-def scores_of(runs: Sequence[Rollout]) -> Scores:
+def scores_of(runs: Iterable[Rollout]) -> Scores:
     """The scores of some rollouts."""
-    return Scores(
-        np.array([run.seed for run in runs], np.int64),
-        np.array([run.total for run in runs], np.float64),
-        np.array([len(run.rewards) for run in runs], np.int64),
-        np.array([run.finished for run in runs], np.bool_),
-    )
+    columns = [(run.seed, run.total, len(run.rewards), run.finished) for run in runs]
+    kinds = (np.int64, np.float64, np.int64, np.bool_)
+    return Scores(*(np.array([c[i] for c in columns], kind) for i, kind in enumerate(kinds)))
 
 
 def evaluate(
+    env: gym.Env | gym.vector.VectorEnv,
     policy: Policy,
-    env_id: str,
     seeds: Iterable[int],
     *,
-    bind: bool = False,
     workers: int = 1,
     progress: bool = True,
-    **env_kwargs: Any,
 ) -> Scores:
-    """Score ``policy`` on ``seeds``, one episode each; the arguments are those of ``run_many``."""
-    return scores_of(
-        run_many(policy, env_id, seeds, bind=bind, workers=workers, progress=progress, **env_kwargs)
+    """Score ``policy`` on ``seeds``, one episode each, over ``workers`` processes: see `run_all`.
+
+    In a vector environment the policy maps (B, …) observations to (B, …) actions, and there is
+    neither a worker nor a bar.
+    """
+    if not isinstance(env, gym.vector.VectorEnv):
+        return scores_of(run_all(env, policy, seeds, workers=workers, progress=progress))
+    numbers = as_seeds(seeds)
+    returns, lengths = np.zeros(len(numbers)), np.zeros(len(numbers), np.int64)
+    finished = np.zeros(len(numbers), bool)
+    for who, _, _, rewards, ended_well in run_batch(env, policy, numbers):
+        returns[who] += rewards
+        lengths[who] += 1
+        finished[who] |= ended_well
+    return Scores(np.array(numbers, np.int64), returns, lengths, finished)
+
+
+Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def run_batch(cars: gym.vector.VectorEnv, policy: Policy, seeds: Sequence[int]) -> Iterator[Step]:
+    """The steps of one episode for each seed, as many at once as ``cars`` has environments.
+
+    Each step is (who, observations, actions, rewards, finished) of those under way; ``who`` is
+    their place among the seeds. Environments restart as Gymnasium's ``NEXT_STEP`` has it.
+    """
+    if cars.metadata.get("autoreset_mode") is not gym.vector.AutoresetMode.NEXT_STEP:
+        raise ValueError("the vector environment must restart by AutoresetMode.NEXT_STEP")
+    for first in range(0, len(seeds), cars.num_envs):
+        part = seeds[first : first + cars.num_envs]
+        filled = [int(seed) for seed in np.resize(part, cars.num_envs)]  # the last may be short
+        ready(policy, cars)
+        observations, _ = cars.reset(seed=filled)  # type: ignore[arg-type]
+        running = np.arange(cars.num_envs) < len(part)
+        while running.any():
+            before = np.array(observations)
+            actions = as_action(policy(observations), cars.action_space)
+            observations, rewards, terminated, truncated, info = cars.step(actions)
+            who, finished = np.flatnonzero(running), _finished(terminated, info)
+            yield first + who, before[who], actions[who], rewards[who], finished[who]
+            running &= ~(terminated | truncated)
+
+
+def run_all(
+    env: gym.Env,
+    policy: Policy,
+    seeds: Iterable[int],
+    *,
+    keep_observations: bool = False,
+    workers: int = 1,
+    progress: bool = True,
+    describe: str = "driving",
+) -> Iterator[Rollout]:
+    """One rollout for each seed, in their order, as they come; over ``workers`` processes.
+
+    More than one worker makes ``env`` anew in each, by its id and arguments, and binds a teacher
+    (a policy with an ``env``) to it. The results are the same for any number of workers if the
+    policy answers from the observation, from what its ``reset`` sets and, as a teacher, from its
+    ``env``; one with a random generator of its own repeats itself in each worker.
+
+    Raises TypeError or ValueError before the first run for what can't be used, and RuntimeError
+    naming the seed where an episode fails.
+    """
+    numbers = as_seeds(seeds)
+    workers = as_count("workers", workers)
+    ready(policy, env)
+    runs: Iterator[Rollout]
+    if workers == 1:
+        runs = (_run(env, policy, seed, keep_observations) for seed in numbers)
+    else:
+        if env.spec is None:
+            raise ValueError("make the environment with gymnasium.make, so that workers can, too")
+        bound = hasattr(getattr(policy, "__self__", policy), "env")
+        tasks = ((env.spec, policy, bound, seed, keep_observations) for seed in numbers)
+        runs = in_workers(_run_elsewhere, tasks, workers)
+    return tqdm(
+        runs, total=len(numbers), desc=describe, unit="run", disable=not progress, leave=False
     )
 
 
-def evaluate_vector(policy: Policy, env: gym.vector.VectorEnv, seeds: Iterable[int]) -> Scores:
-    """Score a policy on many seeds at once: it maps (B, …) observations to (B,) actions.
-
-    The environment has as many copies as there are seeds, or more than one round is run.
-    """
-    seeds = np.array(list(seeds), np.int64)
-    rounds = [seeds[i : i + env.num_envs] for i in range(0, len(seeds), env.num_envs)]
-    parts = [_evaluate_round(policy, env, part) for part in rounds]
-    returns, lengths, finished = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Scores(seeds, returns, lengths, finished)
+def _run(env: gym.Env, policy: Policy, seed: int, keep_observations: bool) -> Rollout:
+    try:
+        return rollout(env, policy, seed, keep_observations=keep_observations)
+    except Exception as error:
+        raise RuntimeError(f"seed {seed}: {type(error).__name__}: {error}") from error
 
 
-def _evaluate_round(
-    policy: Policy, env: gym.vector.VectorEnv, seeds: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    count = len(seeds)
-    filled = [int(s) for s in np.resize(seeds, env.num_envs)]  # the last round may be short
-    observations, _ = env.reset(seed=filled)  # type: ignore[arg-type]
-    running = np.ones(env.num_envs, bool)
-    returns, lengths = np.zeros(env.num_envs), np.zeros(env.num_envs, np.int64)
-    finished = np.zeros(env.num_envs, bool)
-    while running.any():
-        observations, rewards, terminated, truncated, _ = env.step(policy(observations))
-        returns += rewards * running
-        lengths += running
-        finished |= terminated & running
-        running &= ~(terminated | truncated)
-    return returns[:count], lengths[:count], finished[:count]
+def _run_elsewhere(
+    spec: Any, policy: Policy, bound: bool, seed: int, keep_observations: bool
+) -> Rollout:
+    env = gym.make(spec)
+    try:
+        if bound:
+            setattr(getattr(policy, "__self__", policy), "env", env)  # noqa: B010
+        return _run(env, policy, seed, keep_observations)
+    finally:
+        env.close()

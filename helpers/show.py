@@ -5,19 +5,23 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import imageio.v3 as iio
 import matplotlib.pyplot as plt
 import numpy as np
 from IPython.display import HTML
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from helpers.rollouts import Scores
+from helpers.rollouts import Scores, bootstrap_interval
 
-__all__ = ["ROLES", "Picture", "figure", "gif", "label", "score_table", "side_by_side", "table"]
+__all__ = ["ACTION_COLOURS", "ROLES", "Picture", "curve", "figure", "frames_in_row", "gif", "label"]
+__all__ += ["score_table", "side_by_side", "table", "track_map"]
 
 # One colour and one line for each role in every plot (Okabe and Ito's colours, safe for
 # colour-blind readers): plt.plot(x, y, **ROLES["expert"])
@@ -29,7 +33,9 @@ ROLES: dict[str, dict[str, Any]] = {
     "keyboard": {"color": "#CC79A7", "linestyle": (0, (5, 1, 1, 1)), "label": "keyboard"},
     "second": {"color": "#E69F00", "linestyle": (0, (3, 1)), "label": "second"},
 }
+FASTEST = 50  # frames a second of a GIF; browsers show faster ones at 10
 NEAREST = Image.Resampling.NEAREST
+ROAD_WIDTH = 13.3  # units
 ACTION_COLOURS = ["#0072B2", "#000000", "#D55E00"]  # push left, do nothing, push right
 
 plt.rcParams.update(
@@ -82,26 +88,31 @@ def gif(
 ) -> Picture:
     """A GIF of ``frames``, (height, width, 3) uint8, that loops.
 
-    width  pixels to scale to; the frames' own where None
     alt    what happens, and how it ends, for who can't see it
+    fps    frames a second; above 50, which browsers don't show, frames are left out
+    width  pixels to scale to; the frames' own where None
 
     All frames share one palette: smaller, and about 15 times faster to write than one for each.
-    Raises ValueError for no frames, or frames of another shape or dtype.
+    Raises ValueError for no frames, for frames of another kind or of unequal sizes, and for numbers
+    that make no sense.
     """
-    if len(frames) == 0:
-        raise ValueError("no frames to show")
-    first = np.asarray(frames[0])
-    if first.ndim != 3 or first.shape[2] != 3 or first.dtype != np.uint8:
-        raise ValueError(f"frames are {first.shape} {first.dtype}, not (height, width, 3) uint8")
-    images = [Image.fromarray(_scaled(frame, width)) for frame in frames]
+    shapes = {np.shape(frame) for frame in frames}
+    if len(shapes) != 1 or len(shape := shapes.pop()) != 3 or shape[2] != 3:
+        raise ValueError("frames must be one or more of one size, (height, width, 3)")
+    if any(np.asarray(frame).dtype != np.uint8 for frame in frames):
+        raise ValueError("frames must be uint8, 0 to 255")
+    if not (fps > 0 and 2 <= colours <= 256 and (width is None or (width >= 1 and width % 1 == 0))):
+        raise ValueError(f"{fps=}, {width=}, {colours=}: one of them makes no sense")
+    every = math.ceil(fps / FASTEST)
+    images = [Image.fromarray(_scaled(frame, width)) for frame in frames[::every]]
     sample = [images[i] for i in np.linspace(0, len(images) - 1, min(len(images), 8)).astype(int)]
     strip = np.concatenate([np.asarray(image) for image in sample])
     palette = Image.fromarray(strip).quantize(colours, dither=Image.Dither.NONE)
     small = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     file = io.BytesIO()
-    small[0].save(
-        file, "GIF", save_all=True, append_images=small[1:], duration=round(1000 / fps), loop=0
-    )
+    ends = np.round(100 * every / fps * np.arange(len(small) + 1))  # the format's hundredths
+    pauses = (10 * np.diff(ends)).astype(int).tolist()  # ms
+    small[0].save(file, "GIF", save_all=True, append_images=small[1:], duration=pauses, loop=0)
     middle = np.asarray(small[len(small) // 2].convert("RGB"))
     still = iio.imwrite("<bytes>", middle, extension=".png")
     return Picture(file.getvalue(), "gif", alt, images[0].width, still)
@@ -127,12 +138,15 @@ def _scaled(frame: np.ndarray, width: int | None) -> np.ndarray:
     return np.asarray(image.resize(size, Image.Resampling.BOX if smaller else NEAREST))
 
 
+_font = cache(ImageFont.load_default)
+
+
 def label(frame: np.ndarray, text: str) -> np.ndarray:
     """``frame`` with a line of text above it, (height + 22, width, 3) uint8."""
     image = Image.new("RGB", (frame.shape[1], frame.shape[0] + 22), "white")
     image.paste(Image.fromarray(frame), (0, 22))
-    font = ImageFont.load_default(15)
-    ImageDraw.Draw(image).text((4, 2), text, fill="black", font=font)
+    size = next((n for n in range(15, 8, -1) if _font(n).getlength(text) < image.width - 4), 8)
+    ImageDraw.Draw(image).text((4, 2), text, fill="black", font=_font(size))
     return np.asarray(image)
 
 
@@ -143,7 +157,13 @@ def side_by_side(
 
     skip   keep every ``skip``-th frame
     width  pixels to scale each run's frames to; their own where None
+
+    Raises ValueError where there are no runs, a run has no frames, or ``skip`` is below 1.
     """
+    if not runs or not all(len(frames) for frames in runs.values()) or skip < 1:
+        raise ValueError("give one or more runs with frames, and a skip of 1 or more")
+    if len({_scaled(frames[0], width).shape[0] for frames in runs.values()}) > 1:
+        raise ValueError("the runs' frames must be of one height")
     length = max(len(frames) for frames in runs.values())
     steps = [*range(0, length - 1, skip), length - 1]
     return [
@@ -158,11 +178,50 @@ def side_by_side(
     ]
 
 
+def frames_in_row(frames: Mapping[str, np.ndarray], alt: str, width: float = 8) -> Picture:
+    """Pictures beside each other, each under its name; ``width`` of the whole in inches."""
+    fig, axes = plt.subplots(1, len(frames), figsize=(width, width / len(frames) + 0.3))
+    for ax, (name, frame) in zip(np.atleast_1d(axes), frames.items(), strict=True):
+        ax.imshow(frame, interpolation="nearest", cmap="gray", vmin=0, vmax=255)
+        ax.set_title(name, fontsize=10)
+        ax.axis("off")
+    return figure(fig, alt)
+
+
+def curve(
+    ax: Axes, x: np.ndarray, values: np.ndarray, role: str, name: str | None = None, **style: Any
+) -> np.ndarray:
+    """The mean over runs with its 95% bootstrap interval as a band; the interval, (points, 2).
+
+    x (points,), values (runs, points); ``style`` changes the role's line
+    """
+    line = {**ROLES[role], "label": name or ROLES[role]["label"], **style}
+    interval = np.array([bootstrap_interval(column) for column in np.transpose(values)])
+    ax.plot(x, np.mean(values, axis=0), **line)
+    ax.fill_between(x, *interval.T, color=line["color"], alpha=0.2, linewidth=0)
+    return interval
+
+
+def track_map(ax: Axes, middle: np.ndarray, paths: Mapping[str, np.ndarray]) -> None:
+    """A track from above, and paths on it: role → places (T, 2), in units, as ``middle`` (N, 2)."""
+    ring = np.concatenate([middle, middle[:1]])
+    for offset, colour in ((ROAD_WIDTH + 1, "#8C8C8C"), (ROAD_WIDTH, "#D9D9D9")):
+        left = np.gradient(ring, axis=0)[:, ::-1] * [-1, 1]
+        left *= offset / 2 / np.linalg.norm(left, axis=1, keepdims=True)
+        ax.fill(*np.concatenate([ring + left, (ring - left)[::-1]]).T, color=colour, linewidth=0)
+    for role, places in paths.items():
+        ax.plot(*np.transpose(places), **ROLES[role])
+    ax.set(aspect="equal", xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+
 def table(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> HTML:
     """An HTML table; numbers are set to the right."""
     head = "".join(f"<th>{html.escape(str(name))}</th>" for name in columns)
     body = ""
     for row in rows:
+        if len(row) != len(columns):
+            raise ValueError(f"the row {row!r} does not fit the columns {columns!r}")
         cells = ""
         for i, value in enumerate(row):
             align = "left" if i == 0 or len(str(value)) > 24 else "right"

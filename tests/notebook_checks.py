@@ -3,14 +3,17 @@
 test_notebooks.py applies them all to each notebook, and to notebooks with a defect of each kind.
 """
 
+import ast
 import base64
 import html
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 from outputs import DIGEST, WIDGET, code_digest
 
@@ -23,10 +26,11 @@ CODE_LINES = 25  # in a cell, without blank ones
 PROSE_BEFORE_CODE = 0.8  # share of the code cells (not an exercise's check) that follow markdown
 FIRST_STEP_BY = 6  # code cell in which the environment first steps, in notebooks 01 to 06
 PREDICTIONS = 3  # the least number in notebooks 01 to 07
+EXERCISES = range(2, 5)  # in notebooks 01 to 08
 ALT_CHARACTERS = 20  # the least that can say what happens
 
 NAME = re.compile(r"\d\d(-[a-z0-9]+){2,}")
-STEP = re.compile(r"\.step\(|\brollout\(|\bevaluate\(|\.record(_vector)?\(")
+STEP = re.compile(r"\.step\(|\brollout\(|\bevaluate\(|\.record\(")
 PROGRESS = re.compile(r"\r|\d+%\||\d(it|s)/(s|it)\]|\[\d+:\d\d<")
 IMG = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 ATTRIBUTE = re.compile(r"""\b(alt|src|href)\s*=\s*("[^"]*"|'[^']*')""", re.IGNORECASE)
@@ -35,6 +39,10 @@ MARKDOWN_IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)[^)]*\)")
 MARKDOWN_LINK = re.compile(r"(?<!!)\[[^\]]+\]\(<?([^)\s>]+)[^)]*\)")
 CODE_IN_PROSE = re.compile(r"^(```|~~~).*?^\1|`+[^`]*`+", re.MULTILINE | re.DOTALL)
 MATHS = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.DOTALL)
+SOLUTION = re.compile(
+    r"<summary>Solution</summary>\s*```python\n(.*?)^```", re.DOTALL | re.MULTILINE
+)
+TIMING = re.compile(r"(^|_)(rates?|speed|speedup|faster|seconds|elapsed)(_|$)", re.IGNORECASE)
 FORBIDDEN = {
     r"\bsys\.path\b": "edits sys.path; helpers is installed",
     r"^\s*from\s+\S+\s+import\s+\*": "has an import *",
@@ -64,6 +72,22 @@ def outputs(notebook: NotebookNode) -> Iterator[tuple[str, NotebookNode]]:
 
 def number_of(path: Path) -> int:
     return int(path.name[:2]) if path.name[:2].isdigit() else -1
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    return list(cell.metadata.get("tags", []))
+
+
+def syntax(cell: NotebookNode) -> ast.Module:
+    """A code cell's source as Python reads it, once IPython has turned `%` and `!` into calls."""
+    return ast.parse(TransformerManager().transform_cell(cell.source))
+
+
+def solution_behind(notebook: NotebookNode, check: NotebookNode) -> str:
+    """The solution of an exercise, from the markdown behind its check; "" where there is none."""
+    after = next((after for cell, after in pairwise(notebook.cells) if cell is check), None)
+    found = after and after.cell_type == "markdown" and SOLUTION.search(after.source)
+    return found[1] if found else ""
 
 
 # --- the file
@@ -186,6 +210,41 @@ def check_first_step(notebook: NotebookNode, path: Path) -> Iterator[str]:
         yield f"takes no step in an environment by code cell {FIRST_STEP_BY}"
 
 
+def check_timings(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    for number, cell in enumerate(code_cells(notebook), 1):
+        for node in ast.walk(syntax(cell)):
+            if isinstance(node, ast.Assert):
+                names = {getattr(n, "id", getattr(n, "attr", "")) for n in ast.walk(node.test)}
+                for name in sorted(filter(TIMING.search, names)):
+                    yield f"code cell {number} asserts {name}: a busy machine would stop a reader"
+
+
+def check_imports(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    for number, cell in enumerate(code_cells(notebook), 1):
+        for node in ast.walk(syntax(cell)):
+            line = ast.unparse(node) if isinstance(node, ast.Import | ast.ImportFrom) else ""
+            if re.match(r"(import|from) helpers\b", line):
+                try:
+                    exec(line, {})
+                except ImportError as error:
+                    yield f"code cell {number} fails in {line!r}: {error}"
+
+
+# --- the exercises: a code cell to complete (tag "exercise"), its check, its solution in markdown
+
+
+def check_exercises(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    kinds = [" ".join({"exercise", "check"} & set(tags(cell))) for cell in notebook.cells]
+    checks = [cell for cell in notebook.cells if "check" in tags(cell)]
+    if 1 <= number_of(path) <= 8 and len(checks) not in EXERCISES:
+        yield f"has {len(checks)} exercises, not {EXERCISES[0]} to {EXERCISES[-1]}"
+    if [kind for kind in kinds if kind] != ["exercise", "check"] * len(checks):
+        yield "has an exercise without a check, or a check without an exercise"
+    for number, check in enumerate(checks, 1):
+        if not solution_behind(notebook, check):
+            yield f"has no solution of exercise {number}: <details>, in it ```python, right behind"
+
+
 # --- the prose
 
 
@@ -205,7 +264,7 @@ def check_headings(notebook: NotebookNode, path: Path) -> Iterator[str]:
 
 
 def check_prose_before_code(notebook: NotebookNode, path: Path) -> Iterator[str]:
-    cells = [cell for cell in notebook.cells if "check" not in cell.metadata.get("tags", [])]
+    cells = [cell for cell in notebook.cells if "check" not in tags(cell)]
     kinds = [cell.cell_type for cell in cells]
     before = [kinds[i - 1] == "markdown" for i, kind in enumerate(kinds) if kind == "code" and i]
     share = sum(before) / max(kinds.count("code"), 1)

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import nbformat
 import numpy as np
 import pytest
@@ -15,11 +16,11 @@ import torch
 from lab import KERNEL_STATUS, JupyterLab, NotebookPage
 from nbclient import NotebookClient
 
-from helpers import browser
-from helpers.browser import Cockpit
-from helpers.demos import Demonstrations
-from helpers.keyboard import keyboard_action
-from helpers.laps import list_laps, make_env, step_log
+from helpers.by_hand import cockpit as module
+from helpers.by_hand.cockpit import Cockpit
+from helpers.by_hand.laps import list_laps, make_env, step_log
+from helpers.by_hand.window import keyboard_action
+from helpers.demonstrations import Demonstrations
 
 APPS = ("lab", "notebook")
 REPEAT = 0.033  # s between the repeats of a key that is held
@@ -46,8 +47,8 @@ RUN_CELL = """(index) => {
 SET_UP = """
 import json
 from ipywidgets.widgets.widget import _instances
-from helpers.browser import Cockpit
-from helpers.laps import make_env
+from helpers.by_hand.cockpit import Cockpit
+from helpers.by_hand.laps import make_env
 
 def running():  # cars that are driven
     return sum(getattr(w, "running", False) is True for w in list(_instances.values()))
@@ -248,7 +249,7 @@ def test_restart_buttons_escape_and_a_cell_run_again(take_seat, tmp_path: Path) 
     seat.until("first.ended and running() == 0")
     seat.page.locator(STAGE).nth(1).wait_for(state="detached")
     html = seat.notebook.cells()[1]["outputs"][0]["data"]["text/html"]
-    assert "1 of 3 laps driven here" in html and "<td>1000</td>" in html
+    assert "1 of 3 laps driven here" in html and ">1000</td>" in html
     assert [lap.steps for lap in list_laps(tmp_path)] == [30]
 
 
@@ -294,7 +295,7 @@ def test_a_closed_tab_and_a_restarted_kernel(take_seat, jupyterlab, tmp_path: Pa
 
 
 COPILOT = """
-from helpers.experts import KeyboardDriver
+from helpers.worlds.drivers import KeyboardDriver
 
 class Copilot(Cockpit):  # says beneath the picture which keys it would hold
     def _pace(self):
@@ -377,11 +378,33 @@ def test_an_arrow_key_takes_over_from_the_policy(take_seat, tmp_path: Path) -> N
     assert not log["human"][:10].any() and np.diff(log["human"].astype(int)).tolist().count(1) == 2
 
 
+def test_errors_are_shown_and_leave_no_page_waiting(take_seat, tmp_path: Path) -> None:
+    seat = take_seat(
+        "cockpit = Cockpit(folder=folder, env=make_env(20), laps=1)\ncockpit",
+        "clone = lambda observation: [float('nan'), 0, 0]\n"
+        "second = Cockpit(clone, folder=folder + '/takeover', env=make_env(20))\nsecond",
+    )
+    seat.sit()
+    (tmp_path / "lap-broken.npz").write_bytes(b"PK")  # which the table at the end can't list
+    seat.hold(0.3, "Up")
+    seat.page.locator(STAGE).nth(1).wait_for(state="detached", timeout=20_000)
+    seat.hold(0)
+    html = seat.notebook.cells()[1]["outputs"][0]["data"]["text/html"]
+    assert "1 of 1 laps driven here" in html and "DemonstrationsError" in html
+    assert "lap-broken.npz" in html and len(list(tmp_path.glob("lap-2*.npz"))) == 1
+
+    seat.page.locator(STAGE).click()
+    seat.page.locator(STAGE).wait_for(state="detached", timeout=20_000)
+    html = seat.notebook.cells()[2]["outputs"][0]["data"]["text/html"]
+    assert "Driving stopped: ValueError: the action [nan, 0, 0]" in html
+    assert seat.ask("[running(), second.ended]") == [0, True]
+
+
 def test_without_a_browser_the_next_cell_goes_on(tmp_path: Path) -> None:
     nb = nbformat.v4.new_notebook()
     nb.cells = [
         nbformat.v4.new_code_cell(
-            "from helpers.browser import Cockpit\n"
+            "from helpers.by_hand.cockpit import Cockpit\n"
             f"cockpit = Cockpit(folder={str(tmp_path)!r})\ncockpit"
         ),
         nbformat.v4.new_code_cell("print(len(cockpit.session.saved), 'laps')"),
@@ -397,7 +420,7 @@ def test_without_a_browser_the_next_cell_goes_on(tmp_path: Path) -> None:
 def test_a_browser_that_falls_silent_stops_the_car(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(browser, "GONE", 0.3)
+    monkeypatch.setattr(module, "GONE", 0.3)
     cockpit = Cockpit(folder=tmp_path, env=make_env(30))
 
     def hear(**message: Any) -> None:
@@ -418,7 +441,29 @@ def test_a_browser_that_falls_silent_stops_the_car(
 
     with ThreadPoolExecutor(1) as thread:  # Playwright keeps a loop in this thread
         first, second, third = thread.submit(asyncio.run, drive()).result(30)
-    assert 0 < first == second <= browser.IN_FLIGHT < third
+    assert 0 < first == second <= module.IN_FLIGHT < third
+
+
+def drive(cockpit: Cockpit, *messages: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a page with the focus hears that sends these, and then the keys it holds: gas."""
+    heard: list[dict[str, Any]] = []
+
+    def hear(content: dict[str, Any], buffers: Any = None) -> None:
+        heard.append(content["status"])
+        cockpit._receive(cockpit, {"seen": content["frame"]}, [])
+
+    async def send() -> None:
+        for message in ({}, *messages, {"keys": ["ArrowUp"]}):
+            cockpit._receive(cockpit, {"keys": [], "focus": True, **message}, [])
+            await asyncio.sleep(0.2)
+        deadline = time.monotonic() + 2
+        while not cockpit.ended and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+
+    cockpit.send = hear
+    with ThreadPoolExecutor(1) as thread:  # Playwright keeps a loop in this thread
+        thread.submit(asyncio.run, send()).result(60)
+    return heard
 
 
 def test_an_error_while_driving_is_shown(tmp_path: Path) -> None:
@@ -426,18 +471,52 @@ def test_an_error_while_driving_is_shown(tmp_path: Path) -> None:
         raise ValueError("no such layer")
 
     cockpit = Cockpit(broken, folder=tmp_path, env=make_env(30))
+    (*_, last) = drive(cockpit)
+    assert last["ended"] and "ValueError: no such layer" in last["message"]
+    assert "ValueError: no such layer" in cockpit._still()
 
-    async def drive() -> None:
-        cockpit._receive(cockpit, {"keys": [], "focus": True}, [])
-        await asyncio.sleep(0.2)
 
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, drive()).result(30)
-    assert cockpit.ended and "ValueError: no such layer" in cockpit._still()
+@pytest.mark.parametrize("broken", ["list_laps", "render", "restart"])
+def test_an_error_while_ending_or_restarting_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError(f"no {broken}")
+
+    cockpit = Cockpit(folder=tmp_path, env=make_env(10), laps=1)
+    where = {"list_laps": module, "render": type(cockpit.session.env.unwrapped)}
+    monkeypatch.setattr(where.get(broken, cockpit.session), broken, fail)
+    (*_, last) = drive(cockpit, {"do": "restart"} if broken == "restart" else {})
+    assert last["ended"] and f"RuntimeError: no {broken}" in last["message"]
+    assert cockpit.ended and not cockpit.running
+
+
+def test_a_full_disk_keeps_the_lap_and_the_cockpit_says_how_to_save_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    cockpit = Cockpit(folder=tmp_path, env=make_env(10), laps=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        (*_, last) = drive(cockpit)
+        assert "Not saved (No space left on device)" in last["message"] and not cockpit.ended
+        cockpit.end()
+    words = cockpit._words()
+    assert "0 of 1 laps" in words and "can't write" in words and "save_again()" in words
+    assert not list_laps(tmp_path)
+    cockpit.session.save_again()
+    assert [lap.steps for lap in list_laps(tmp_path)] == [10]
+
+
+def test_an_environment_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match='render_mode="rgb_array"'):
+        Cockpit(folder=tmp_path, env=gym.make("FastCarRacing-v3"))
 
 
 def test_a_slow_machine_is_told(tmp_path: Path) -> None:
-    cockpit = Cockpit(folder=tmp_path, steps_per_second=25)
+    cockpit = Cockpit(folder=tmp_path)
     cockpit._times.extend(np.arange(50) / 25)
     assert cockpit._pace() == " · 25 steps/s"
     cockpit._times.extend(np.arange(50) / 12)

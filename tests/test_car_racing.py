@@ -22,8 +22,8 @@ from gymnasium.envs.box2d.car_dynamics import Car
 from gymnasium.envs.box2d.car_racing import PLAYFIELD, CarRacing
 from gymnasium.utils.env_checker import check_env
 
-from helpers.car_racing import FastCarRacing
-from helpers.experts import RacingDriver
+from helpers.worlds.car_racing import FastCarRacing, PhysicsOnly
+from helpers.worlds.drivers import RacingDriver
 
 Act = Callable[[int], Any]  # step -> action
 
@@ -222,6 +222,9 @@ def test_frames_are_the_callers_own() -> None:
     for step in range(5):
         last = again.step(wander(1)(step))[0]
     np.testing.assert_array_equal(last, other.state)
+    black = PhysicsOnly()
+    black.reset(seed=0)[0][:] = 255  # a policy may paint into its picture
+    assert not black.step(wander(0)(0))[0].any()
 
 
 def test_registered_like_stock() -> None:
@@ -261,7 +264,7 @@ def test_memory_stays_flat() -> None:
 
 
 def test_it_is_faster() -> None:
-    """A loose bound for any machine on any day; tests/bench_car_racing.py has the figure."""
+    """A loose bound for any machine on any day; tools/bench.py has the figure."""
     times: dict[CarRacing, list[float]] = {env: [] for env in pair()}
     for env in times:
         env.reset(seed=4)
@@ -305,8 +308,9 @@ def test_gymnasium_is_the_one_we_know() -> None:
     found = {name: digest(known[name]) if name in known else "gone" for name in DIGESTS}
     changed = [name for name in DIGESTS if found[name] != DIGESTS[name]]
     assert not changed, (
-        f"Gymnasium {gym.__version__} has changed {', '.join(changed)}, and helpers/car_racing.py "
-        "is written against 1.4.0's. Read what changed, bring FastCarRacing in line, "
-        "run `IL_SIZE=full pytest tests/test_car_racing.py`, and when only this test fails, set "
+        f"Gymnasium {gym.__version__} has changed {', '.join(changed)}, and "
+        "helpers/worlds/car_racing.py is written against 1.4.0's. Read what changed, bring "
+        "FastCarRacing in line, run `IL_SIZE=full pytest tests/test_car_racing.py`, and when "
+        "only this test fails, set "
         f"DIGESTS = {found}"
     )

@@ -1,4 +1,4 @@
-"""conftest.py's care for notebooks under nbval, tried on notebooks that go wrong."""
+"""What conftest.py adds to nbval, tried on notebooks that are good and that go wrong."""
 
 import os
 import re
@@ -9,31 +9,46 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from nbformat import v4
+from nbformat import NotebookNode, v4
 
 ROOT = Path(__file__).resolve().parent.parent
 CELL_TIMEOUT = 120  # s; a dead kernel must fail long before
 
 
-def run(tmp_path: Path, *cells: str | nbformat.NotebookNode, timeout: int = CELL_TIMEOUT) -> str:
-    """What pytest says of a notebook with these code cells; the exit status is its last line."""
+Cell = str | NotebookNode
+
+
+def write(folder: Path, name: str, *cells: Cell) -> None:
+    """A notebook with these cells; text makes a code cell."""
     notebook = v4.new_notebook(
         cells=[v4.new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells],
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3"}},
     )
-    nbformat.write(notebook, tmp_path / "notebook.ipynb")
-    (tmp_path / "conftest.py").write_text((ROOT / "conftest.py").read_text())
-    (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT / 'tests'}\n")
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+
+
+def run_all(folder: Path, timeout: int = CELL_TIMEOUT) -> str:
+    """What pytest says of the folder's notebooks; the exit status is its last line."""
+    written = {path: path.read_bytes() for path in folder.glob("*.ipynb")}
+    (folder / "conftest.py").write_text((ROOT / "conftest.py").read_text())
+    (folder / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}/tests {ROOT}/tools\n")
     command = "-m pytest -rA --nbval-lax --nbval-current-env -p no:cacheprovider --color=no"
     result = subprocess.run(
-        [sys.executable, *command.split(), f"--nbval-cell-timeout={timeout}", "notebook.ipynb"],
-        cwd=tmp_path,
+        [sys.executable, *command.split(), f"--nbval-cell-timeout={timeout}"],
+        cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=300,
     )
+    assert written == {path: path.read_bytes() for path in folder.glob("*.ipynb")}
     return f"{result.stdout}{result.stderr}\nexit {result.returncode}"
+
+
+def run(folder: Path, *cells: Cell, timeout: int = CELL_TIMEOUT) -> str:
+    """What pytest says of one notebook, with these cells."""
+    write(folder, "notebook", *cells)
+    return run_all(folder, timeout)
 
 
 def closing(output: str) -> dict[str, int]:
@@ -105,3 +120,71 @@ def test_outputs_are_compared_where_a_cell_asks_for_it(
         outputs=[v4.new_output("stream", name="stdout", text=saved)],
     )
     assert closing(run(tmp_path, cell)) == {verdict: 1}
+
+
+# --- exercises
+
+
+CHECK = "print('solved' if double(2) == 4 else 'not yet')"
+AFTER = "assert double(3) == 6"  # a cell behind the exercise sees it solved
+
+
+def exercise(
+    stub: str = "return 0",
+    check: str = CHECK,
+    solution: str = "return 2 * x",
+    title: str = "Solution",
+) -> list[NotebookNode]:
+    """The cells of an exercise: to write `double`."""
+    code = f"```python\ndef double(x):\n    {solution}\n```"
+    return [
+        v4.new_code_cell(f"def double(x):\n    {stub}", metadata={"tags": ["exercise"]}),
+        v4.new_code_cell(check, metadata={"tags": ["check"]}),
+        v4.new_markdown_cell(
+            "<details><summary>Hint</summary>\n\n```python\nx + x\n```\n\n</details>\n"
+            f"<details><summary>{title}</summary>\n\n{code}\n\nTwice.\n\n</details>"
+        ),
+    ]
+
+
+# what is changed in an exercise, the cell that fails then, and what is said
+FAULTS: dict[str, tuple[dict[str, str], str, str]] = {
+    "solved_before": (
+        {"stub": "return x + x"},
+        "Cell 3",
+        "exercise 2, not begun: its check must print 'not yet', and printed 'solved\\n'",
+    ),
+    "unsolved": (
+        {"solution": "return x"},
+        "Cell 3, exercise 2: check",
+        "exercise 2, with its solution: its check must print 'solved', and printed 'not yet\\n'",
+    ),
+    "both": (
+        {"check": "print('solved or not yet')"},
+        "Cell 3",
+        "must print 'not yet', and printed 'solved or not yet\\n'",
+    ),
+    "neither": ({"check": "'not yet'"}, "Cell 3", "must print 'not yet', and printed ''"),
+    "no_solution": (
+        {"title": "Hint 2"},
+        "Cell 3, exercise 2: solution",
+        "LookupError('exercise 2 has no solution')",
+    ),
+    "broken_solution": (
+        {"solution": "return 2 * y"},
+        "Cell 3, exercise 2: check",
+        "name 'y' is not defined",
+    ),
+}
+
+
+def test_exercises_are_judged(tmp_path: Path) -> None:
+    write(tmp_path, "good", *exercise(), AFTER, *exercise(stub="return x"), AFTER)
+    for fault, (changes, _, _) in FAULTS.items():
+        write(tmp_path, fault, *exercise(), *exercise(**changes), AFTER)
+    output = run_all(tmp_path)
+    failed = re.findall(r"^FAILED (\w+)\.ipynb::(.+?)(?: - .*)?$", output, re.MULTILINE)
+    assert sorted(failed) == sorted((fault, cell) for fault, (_, cell, _) in FAULTS.items()), output
+    assert len(re.findall(r"^PASSED good", output, re.MULTILINE)) == 10  # 6 cells, 2 × 2 added
+    for fault, (_, _, complaint) in FAULTS.items():
+        assert complaint in output, fault

@@ -6,12 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.experts import mountain_car_expert
-from helpers.mountain_car import MountainCarVector
-
-
-def expert_batch(observations: np.ndarray) -> np.ndarray:
-    return np.sign(observations[:, 1]).astype(np.int64) + 1
+from helpers.rollouts import evaluate
+from helpers.worlds.mountain_car import MountainCarVector, mountain_car_expert
 
 
 def stock_episode(env, seed, choose):
@@ -33,7 +29,9 @@ def test_whole_episodes_equal_stock_on_1000_seeds():
     observations, _ = cars.reset(seed=seeds)
     history, ends = [observations], []
     for _ in range(200):
-        observations, rewards, terminated, truncated, _ = cars.step(expert_batch(observations))
+        observations, rewards, terminated, truncated, _ = cars.step(
+            mountain_car_expert(observations)
+        )
         history.append(observations)
         ends.append((rewards, terminated, truncated))
     stock = gym.make("MountainCar-v0")
@@ -72,23 +70,72 @@ def test_observations_given_out_are_not_changed_later():
     assert (first == kept).all()
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.uint64, np.int8])
+def test_the_integers_kind_changes_nothing(kind):
+    """Unsigned actions wrapped round: 0 − 1 = 255, a push to the right."""
+    score = {
+        k: evaluate(
+            MountainCarVector(50), lambda o, k=k: mountain_car_expert(o).astype(k), range(50)
+        )
+        for k in (np.int64, kind)
+    }
+    assert (score[kind].returns == score[np.int64].returns).all()
+    assert -120 < score[kind].mean < -110
+
+
 @pytest.mark.parametrize(
     ("actions", "message"),
     [
-        (np.array([0, 1]), "shape"),
-        (np.array([0, 1, 3]), "actions are 0"),
-        (np.array([0.0, 1.0, 2.0]), "actions are 0"),
+        (np.array([0, 1]), r"int64 of shape \(2,\); give \(3,\) integers"),
+        (np.array([0.0, 1.0, 2.0]), "float64 of shape"),
+        (np.array([True, False, True]), "bool of shape"),
+        (None, "object of shape"),
+        (np.array([0, 1, 3]), "an action is 3; 0 pushes left"),
+        (np.array([0, -1, 1]), "an action is -1;"),
+        (np.array([7, 1, 2], np.int8), "an action is 7;"),
+        (np.array([0, 99, 2], np.uint8), "an action is 99;"),
+        (np.array([0, 1, 2**63 + 1], np.uint64), "an action is 9223372036854775809;"),
     ],
 )
 def test_bad_actions_are_refused(actions, message):
     cars = MountainCarVector(3)
+    with pytest.raises(gym.error.ResetNeeded, match="reset the cars"):
+        cars.step(np.ones(3, int))
     cars.reset(seed=0)
     with pytest.raises(ValueError, match=message):
         cars.step(actions)
+    assert (cars.elapsed == 0).all()
 
 
-def test_one_seed_for_each_car():
-    with pytest.raises(ValueError, match="2 seeds for 3 cars"):
-        MountainCarVector(3).reset(seed=[1, 2])
-    with pytest.raises(ValueError, match="num_envs"):
+def test_seeds_of_any_whole_kind():
+    cars = MountainCarVector(3)
+    expected = cars.reset(seed=[4, 5, 6])[0]
+    for seed in (4, np.int64(4), np.uint8(4), range(4, 7), np.arange(4, 7), (4, np.int32(5), 6)):
+        assert (cars.reset(seed=seed)[0] == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("seed", "message"),
+    [
+        ([1, 2], "2 seeds for 3 cars"),
+        (np.arange(4), "4 seeds for 3 cars"),
+        ([], "no seeds"),
+        (-1, "between 0 and"),
+        (np.array([1, -2, 3]), "between 0 and"),
+        (2.0, "whole number"),
+        ("3", "whole number"),
+        ([1.0, 2.0, 3.0], "whole number"),
+    ],
+)
+def test_bad_seeds_are_refused(seed, message):
+    cars = MountainCarVector(3)
+    cars.reset(seed=7)
+    kept = cars.generators
+    with pytest.raises((TypeError, ValueError), match=message):
+        cars.reset(seed=seed)
+    assert cars.generators is kept
+
+
+def test_no_cars_are_refused():
+    with pytest.raises(ValueError, match="num_envs is 0; it must be 1 or more"):
         MountainCarVector(0)

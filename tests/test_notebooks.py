@@ -54,6 +54,16 @@ def picture(**data: str) -> NotebookNode:
     return v4.new_output("display_data", data={k.replace("_", "/"): v for k, v in data.items()})
 
 
+def exercise(number: int) -> list[NotebookNode]:
+    solution = f"```python\na = {number}\n```"
+    return [
+        v4.new_markdown_cell(f"**Exercise {number}**"),
+        v4.new_code_cell("a = 0", metadata={"tags": ["exercise"]}),
+        v4.new_code_cell("print('solved' if a else 'not yet')", metadata={"tags": ["check"]}),
+        v4.new_markdown_cell(f"<details><summary>Solution</summary>\n\n{solution}\n\n</details>"),
+    ]
+
+
 def good() -> NotebookNode:
     names = ["Set-up", *(f"Step {i}" for i in range(1, 6))]
     text = "See [above](#Step-1).\n\n> **Predict.** What comes?"
@@ -62,11 +72,12 @@ def good() -> NotebookNode:
     cells = [v4.new_markdown_cell(f"# 01 · Look\n\n![{ALT}](images/look.gif) `a!=b` just_as")]
     for section, code in zip(sections, codes, strict=True):
         cells += [section, code]
+    cells += [v4.new_markdown_cell("## Try it yourself"), *exercise(1), *exercise(2)]
     cells[0].source = cells[0].source.replace(" just_as", "\n\n```python\nprint('just!')\n```\n")
     codes[0].outputs = [picture(text_html=IMG, image_png="aGk=")]
     codes[1].outputs = [v4.new_output("stream", text="100% of 3 runs\n")]
     notebook = v4.new_notebook(cells=cells)
-    for number, code in enumerate(codes, 1):
+    for number, code in enumerate(notebook_checks.code_cells(notebook), 1):
         code.execution_count = number
     tidy(notebook)
     return notebook
@@ -102,13 +113,26 @@ def no_steps(notebook: NotebookNode) -> None:
     tidy(notebook)
 
 
+def untag(*tags: str) -> Callable[[NotebookNode], None]:
+    """Take these tags from the first exercise's cells."""
+
+    def change(notebook: NotebookNode) -> None:
+        for tag in tags:
+            next(cell for cell in notebook.cells if tag in notebook_checks.tags(cell)).metadata = {}
+
+    return change
+
+
+def in_prose(old: str, new: str) -> Callable[[NotebookNode], None]:
+    def change(notebook: NotebookNode) -> None:
+        for cell in notebook.cells:
+            cell.source = cell.source.replace(old, new)
+
+    return change
+
+
 def code_together(notebook: NotebookNode) -> None:
     notebook.cells.sort(key=lambda cell: cell.cell_type == "code")
-
-
-def no_predictions(notebook: NotebookNode) -> None:
-    for cell in notebook.cells:
-        cell.source = cell.source.replace("Predict", "Guess")
 
 
 def base64_of(size: int) -> str:
@@ -158,8 +182,18 @@ DEFECTS: dict[str, tuple[Callable[[NotebookNode], object], str]] = {
     "%pip": (set_code("%pip install gymnasium"), "installs a package"),
     "pickle": (set_code("np.load('a', allow_pickle=True)"), "loads pickles"),
     "no step": (no_steps, "no step in an environment"),
-    "code after code": (code_together, "prose before 17%"),
-    "no predictions": (no_predictions, "asks for 0 predictions"),
+    "code after code": (code_together, "prose before 12%"),
+    "no predictions": (in_prose("Predict", "Guess"), "asks for 0 predictions"),
+    "timed": (set_code("assert env.step(0) / fast_rate > 2"), "asserts fast_rate"),
+    "floor": (set_code("assert env.step(0) > SPEEDUP_FLOOR"), "asserts SPEEDUP_FLOOR"),
+    "moved module": (set_code("from helpers.demos import Demonstrations"), "helpers.demos"),
+    "moved name": (set_code("from helpers import policies"), "import name 'policies'"),
+    "moved module, whole": (set_code("import helpers.demos as demos"), "helpers.demos"),
+    "few exercises": (untag("exercise", "check"), "has 1 exercises"),
+    "no check": (untag("check"), "without a check"),
+    "no exercise": (untag("exercise"), "without an exercise"),
+    "no solution": (in_prose("Solution", "Answer"), "no solution of exercise 1"),
+    "empty solution": (in_prose("```python", "```"), "no solution of exercise 1"),
     "just": (add_prose("We just train."), "says 'just'"),
     "exclamation": (add_prose("It works!"), "exclamation mark"),
     "missing file": (add_prose("[next](02-nothing.ipynb)"), "where there is no file"),

@@ -1,14 +1,17 @@
 """What notebooks find when an earlier one wasn't run: made when missing, loaded when there."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
-from helpers.demos import Demonstrations, DemonstrationsError
-from helpers.experts import RACER_PACE
+from helpers import networks, prerequisites
+from helpers.demonstrations import Demonstrations, DemonstrationsError
 from helpers.prerequisites import RACING_FILE, RUNS_FILE, mountain_car_runs, racing_laps
+from helpers.worlds.drivers import RACER_PACE
 
 CASES = [
     (mountain_car_runs, RUNS_FILE, "01-collect-mountain-car"),
@@ -20,7 +23,9 @@ Make = Callable[[int], Demonstrations]
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("IL_DATA", str(tmp_path))
-    return tmp_path
+    monkeypatch.setenv("IL_SIZE", "small")
+    (tmp_path / "small").mkdir()
+    return tmp_path / "small"
 
 
 @pytest.mark.parametrize(("make", "name", "notebook"), CASES)
@@ -79,3 +84,48 @@ def test_another_pace_has_a_file_of_its_own(folder):
     names = [p.name for p in folder.iterdir()]
     assert len(names) == 1 and names != [RACING_FILE] and f"{RACER_PACE:g}" in names[0]
     assert racing_laps(1).lengths[0] > racer.lengths[0]  # slower, so longer
+
+
+TAUGHT = {
+    prerequisites.PLAIN_CLONE: (prerequisites.plain_racing_clone, "04-clone-car-racing"),
+    prerequisites.CLONE: (prerequisites.racing_clone, "04-clone-car-racing"),
+    prerequisites.DAGGER: (prerequisites.racing_dagger, "06-fix-it-with-dagger"),
+}
+
+
+@pytest.mark.parametrize("name", TAUGHT)
+def test_students_are_taught_then_loaded(name, folder, monkeypatch, capsys):
+    student, notebook = TAUGHT[name]
+    monkeypatch.setattr("helpers.prerequisites.gym.make", partial(gym.make, max_episode_steps=120))
+    made = student()
+    said = capsys.readouterr().out
+    assert f"Training {name}" in said and notebook in said
+    assert (folder / "policies" / f"{name}.safetensors").exists()
+    loaded = student()
+    assert capsys.readouterr().out == ""
+    frame = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
+    assert loaded.act(frame).tolist() == made.act(frame).tolist()
+    networks.policy_path(name).write_bytes(b"cut off")
+    with pytest.raises(networks.PolicyError, match=f"{notebook} again"):
+        student()
+
+
+@pytest.mark.parametrize("make", [lambda: racing_laps(1), prerequisites.racing_clone])
+def test_a_full_disk_is_told_before_the_work(make, folder, monkeypatch):
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("gymnasium.Env.reset", lambda *_, **__: pytest.fail("it was driven"))
+    monkeypatch.setattr("helpers.worlds.car_racing.FastCarRacing.reset", gym.Env.reset)
+    with pytest.raises(OSError, match=r"can't write .*No space left.*IL_DATA"):
+        make()
+    assert not [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_what_the_small_size_made_is_not_found_at_full_size(folder, monkeypatch):
+    racing_laps(1)
+    networks.save(prerequisites.CLONE, networks.DrivingCNN())
+    monkeypatch.setenv("IL_SIZE", "full")
+    assert not networks.policy_path(prerequisites.CLONE).exists()
+    assert not (folder.parent / RACING_FILE).exists()

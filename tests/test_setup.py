@@ -8,7 +8,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -21,14 +23,37 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CONDA = (ROOT / "environment.yml").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-LOCK = (ROOT / "lock.txt").read_text(encoding="utf-8").splitlines()
-LOCKED = dict(line.split("==") for line in LOCK if not line.startswith("#"))
+LOCK = [
+    Requirement(line)
+    for line in (ROOT / "lock.txt").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+]
 WORKFLOW = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
 
 
 def listed() -> list[Requirement]:
     extras = PROJECT["optional-dependencies"].values()
     return [Requirement(text) for texts in [PROJECT["dependencies"], *extras] for text in texts]
+
+
+SYSTEMS = {
+    "linux": {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"},
+    "macos": {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix"},
+    "windows": {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt"},
+}
+
+
+def locked(system: str, python: str) -> dict[str, Version]:
+    """Name to version of what lock.txt pins there; no name has two."""
+    full = {"python_version": python, "python_full_version": f"{python}.9"}
+    versions: dict[str, Version] = {}
+    for pin in LOCK:
+        if pin.marker is None or pin.marker.evaluate({**SYSTEMS[system], **full}):
+            assert pin.name == canonicalize_name(pin.name)
+            assert pin.name not in versions, f"{pin.name} has two versions"
+            (exactly,) = pin.specifier
+            versions[pin.name] = Version(exactly.version)
+    return versions
 
 
 # --- the files agree
@@ -56,21 +81,43 @@ def test_make_and_ci_take_the_same_pythons() -> None:
         assert version in SpecifierSet(PROJECT["requires-python"])
 
 
-def test_the_lock_holds_every_listed_package() -> None:
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_lock_holds_every_listed_package(system: str, python: str) -> None:
+    versions = locked(system, python)
+    assert len(versions) > 100
     for requirement in listed():
         name = canonicalize_name(requirement.name)
-        assert name in LOCKED, f"{name}: run `make lock`"
-        assert LOCKED[name] in requirement.specifier, f"{requirement}: run `make lock`"
+        assert name in versions, f"{name}: run `make lock`"
+        assert versions[name] in requirement.specifier, f"{requirement}: run `make lock`"
 
 
 def test_the_lock_is_for_everyone() -> None:
-    assert len(LOCKED) > 100
-    for name, version in LOCKED.items():
-        assert name == canonicalize_name(name)
-        assert Version(version).local is None, f"{name}=={version} names one build"
-    assert not [name for name in LOCKED if name.startswith(("nvidia", "cuda", "triton"))]
-    assert {"colorama", "appnope"} <= set(LOCKED)  # what Windows and macOS need, as well
-    assert "pygame" not in LOCKED  # it overwrites pygame-ce
+    for name, version in locked("linux", "3.11").items():
+        assert version.local is None, f"{name}=={version} names one build"
+    names = {pin.name for pin in LOCK}
+    assert not [name for name in names if name.startswith(("nvidia", "cuda", "triton"))]
+    assert "colorama" in locked("windows", "3.12") and "appnope" in locked("macos", "3.12")
+    assert "pygame" not in names  # it overwrites pygame-ce
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="what is installed here, beside Linux's pins")
+def test_the_lock_holds_what_the_listed_packages_bring_along() -> None:
+    """Walk what is installed here: each package has a pin, and torch's builds have none."""
+    versions, found = locked("linux", "{}.{}".format(*sys.version_info)), set()
+    left = [(requirement.name, requirement.extras) for requirement in listed()]
+    while left:
+        name, extras = left.pop()
+        if (name, *sorted(extras)) in found or name.startswith(("nvidia", "cuda", "triton")):
+            continue
+        found.add((name, *sorted(extras)))
+        assert canonicalize_name(name) in versions, f"{name}: run `make lock`"
+        for text in metadata.requires(name) or []:
+            needed = Requirement(text)
+            wanted = [{"extra": extra} for extra in (extras or {""})]
+            if needed.marker is None or any(needed.marker.evaluate(extra) for extra in wanted):
+                left.append((needed.name, needed.extras))
+    assert len(found) > 100
 
 
 def test_versions_stand_in_one_place() -> None:
@@ -115,12 +162,12 @@ class Project:
 
     def python(self, unsuitable: int) -> None:
         path = self.folder / "python"
-        path.write_text(STAND_IN.format(unsuitable=unsuitable))
+        path.write_text(STAND_IN.format(unsuitable=unsuitable), encoding="utf-8")
         path.chmod(0o755)
 
     def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """What make says; ``calls`` is emptied before."""
-        (self.folder / "calls").write_text("")
+        (self.folder / "calls").write_text("", encoding="utf-8")
         env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
         env.pop("TORCH_INDEX", None)
         python = f"PYTHON={self.folder / 'python'}"
@@ -130,7 +177,7 @@ class Project:
 
     @property
     def calls(self) -> list[str]:
-        return (self.folder / "calls").read_text().splitlines()
+        return (self.folder / "calls").read_text(encoding="utf-8").splitlines()
 
 
 @pytest.fixture

@@ -52,13 +52,76 @@ def test_a_gif_is_scaled(width):
     assert image.size == (width, round(width * 2 / 3)) and f'width="{width}"' in page
 
 
-def test_bad_pictures_are_refused():
-    with pytest.raises(ValueError, match="no frames"):
-        show.gif([], ALT)
+@pytest.mark.parametrize("fps", [5, 25, 50, 60, 120])
+def test_a_gif_keeps_its_speed(fps):
+    """Browsers show a frame of less than 20 ms for 100 ms."""
+    image, _ = gif_of(show.gif(moving_square(), ALT, fps=fps))
+    pauses = []
+    for i in range(image.n_frames):
+        image.seek(i)
+        pauses.append(image.info["duration"])
+    assert min(pauses) >= 20 and sum(pauses) == pytest.approx(1000 * 20 / fps, abs=20)
+
+
+GREY, FLOATS = np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3))
+BAD_GIFS = {
+    "no frames": ([], {}, "one or more"),
+    "unequal sizes": ([FLOATS.astype(np.uint8), np.zeros((4, 5, 3), np.uint8)], {}, "one size"),
+    "grey": ([GREY], {}, "one size"),
+    "float": ([FLOATS], {}, "uint8"),
+    "fps": (moving_square(), {"fps": 0}, "fps=0"),
+    "no width": (moving_square(), {"width": 0}, "width=0"),
+    "half a pixel": (moving_square(), {"width": 2.5}, "width=2.5"),
+    "no colours": (moving_square(), {"colours": 0}, "colours=0"),
+    "many colours": (moving_square(), {"colours": 1_000}, "colours=1000"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_GIFS)
+def test_bad_gifs_are_refused(bad):
+    frames, options, message = BAD_GIFS[bad]
+    with pytest.raises(ValueError, match=message):
+        show.gif(frames, ALT, **options)
+
+
+def test_other_bad_pictures_are_refused():
     with pytest.raises(ValueError, match="alt text"):
         show.gif(moving_square(), "a square")
-    with pytest.raises(ValueError, match="uint8"):
-        show.gif([np.zeros((4, 4))], ALT)
+    for runs, skip in (({}, 1), ({"a": []}, 1), ({"a": moving_square()}, 0)):
+        with pytest.raises(ValueError, match="one or more runs"):
+            show.side_by_side(runs, skip=skip)
+    heights = {"a": moving_square(), "b": [np.zeros((9, 60, 3), np.uint8)]}
+    with pytest.raises(ValueError, match="one height"):
+        show.side_by_side(heights)
+    with pytest.raises(ValueError, match="does not fit the columns"):
+        show.table([(1, 2)], ["one"])
+
+
+def test_frames_in_a_row_stand_under_their_names():
+    picture = show.frames_in_row({"first": moving_square()[0], "last": moving_square()[-1]}, ALT)
+    assert picture.width == 800 and np.asarray(Image.open(io.BytesIO(picture.data))).std() > 10
+
+
+def test_a_curve_has_the_mean_and_its_interval():
+    fig, ax = plt.subplots()
+    values = np.random.default_rng(0).normal(3, 1, (40, 5))
+    interval = show.curve(ax, np.arange(5), values, "dagger", "ours", linestyle=":")
+    (line,) = ax.lines
+    assert np.allclose(line.get_ydata(), values.mean(0)) and line.get_label() == "ours"
+    assert line.get_color() == show.ROLES["dagger"]["color"] and line.get_linestyle() == ":"
+    assert (interval[:, 0] < values.mean(0)).all() and (values.mean(0) < interval[:, 1]).all()
+    plt.close(fig)
+
+
+def test_a_map_shows_the_road_and_the_paths_on_it():
+    angle = np.linspace(0, 2 * np.pi, 100, endpoint=False)
+    middle = 50 * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    fig, ax = plt.subplots()
+    show.track_map(ax, middle, {"expert": middle, "clone": 1.2 * middle})
+    assert [line.get_label() for line in ax.lines] == ["expert", "clone"]
+    road = ax.patches[-1].get_path()
+    assert road.contains_point((50, 0.1)) and not road.contains_point((0, 0))
+    plt.close(fig)
 
 
 def test_alt_text_is_escaped():
@@ -77,6 +140,14 @@ def test_a_figure_becomes_a_small_png_and_is_closed():
 def test_roles_differ_in_colour_and_line():
     assert len({role["color"] for role in show.ROLES.values()}) == len(show.ROLES)
     assert len({str(role["linestyle"]) for role in show.ROLES.values()}) == len(show.ROLES)
+
+
+def test_a_long_label_stays_within_its_picture():
+    grey = np.full((20, 96, 3), 128, np.uint8)
+    short, long = show.label(grey, "best: 919"), show.label(grey, "disturbed: 919")
+    assert (short[:22] < 128).any() and (long[:22] < 128).any()
+    for labelled in (short, long):
+        assert labelled.shape == (42, 96, 3) and (labelled[:22, -3:] == 255).all()
 
 
 def test_side_by_side_rests_on_the_last_frame_of_the_shorter():

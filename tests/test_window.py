@@ -13,21 +13,20 @@ import numpy as np
 import pytest
 from lab import skip_or_fail
 
-from helpers.demos import Demonstrations
-from helpers.keyboard import keyboard_action
-from helpers.laps import list_laps
+from helpers.by_hand.laps import list_laps
+from helpers.by_hand.window import keyboard_action
+from helpers.demonstrations import Demonstrations
 
 START = 30  # s until the window must be there
 GRACE = 20  # s until the window's process must have ended
 
 DRIVE = """
 import sys
-from helpers.keyboard import drive_window
-from helpers.laps import make_env
+from helpers.by_hand.window import drive_window
+from helpers.by_hand.laps import make_env
 
 laps, limit, folder, patience = *map(int, sys.argv[1:3]), sys.argv[3], float(sys.argv[4])
-how = {"steps_per_second": 25, "patience": patience}
-listed = drive_window(env=make_env(limit), folder=folder, laps=laps, **how)
+listed = drive_window(env=make_env(limit), folder=folder, laps=laps, patience=patience)
 print("listed", len(listed), flush=True)
 """
 

@@ -26,6 +26,8 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
+from helpers.plumbing import written_whole
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 DATA = ROOT / "data" / "outputs"
@@ -67,20 +69,6 @@ def opening(notebook: nbformat.NotebookNode) -> bytes | None:
     return None
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Write a file at once: an interrupted save leaves the old one whole."""
-    path.parent.mkdir(exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def run(path: Path) -> None:
     """Run one notebook and save it; raises what nbclient raises, and saves nothing then."""
     notebook = nbformat.read(path, as_version=4)
@@ -111,8 +99,10 @@ def run(path: Path) -> None:
     client.execute()
     tidy(notebook)
     if (picture := opening(notebook)) is not None:
-        replace(path.parent / "images" / f"{path.stem}.gif", picture)
-    replace(path, nbformat.writes(notebook).encode() + b"\n")
+        with written_whole(path.parent / "images" / f"{path.stem}.gif") as file:
+            file.write(picture)
+    with written_whole(path) as file:
+        file.write(nbformat.writes(notebook).encode() + b"\n")
     seconds = f"{time.monotonic() - start:.0f} s, CPU {(_children_cpu() - cpu) / 60:.1f} min"
     report(f"{seconds}, {path.stat().st_size / 1e3:.0f} kB", end="\n")
 

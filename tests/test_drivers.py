@@ -1,30 +1,32 @@
 """The teachers, on the physics alone: no picture is drawn."""
 
 import math
+import pickle
 
 import gymnasium as gym
 import numpy as np
 import pytest
 
-from helpers import experts, tune
-from helpers.experts import (
+from helpers.rollouts import evaluate, rollout
+from helpers.training import Disturbed, drive_and_ask
+from helpers.worlds.car_racing import HALF_ROAD, PhysicsOnly, off_centre
+from helpers.worlds.drivers import (
     AHEAD,
     BEHIND,
     BRAKE_KEY,
     DEFAULT_PACE,
     GAS_KEY,
-    HALF_ROAD,
     RACER_PACE,
     STEER_KEY,
+    TILE,
     KeyboardDriver,
     RacingDriver,
-    mountain_car_expert,
-    off_centre,
 )
-from helpers.tune import PhysicsOnly, drive, laps
+from helpers.worlds.mountain_car import mountain_car_expert
 
 VALIDATION = range(10_000, 10_006)
 COAST = np.zeros(3, dtype=np.float32)
+MAX_STEPS = 1000  # CarRacing-v3's time limit
 
 
 @pytest.fixture(scope="module")
@@ -81,15 +83,21 @@ def test_mountain_car_expert_reaches_the_flag():
     ("pace", "mean", "least"), [(DEFAULT_PACE, 920, 905), (RACER_PACE, 925, 910)]
 )
 def test_racing_driver_finishes_fast(env, pace, mean, least):
-    returns, _, finished, jerk = laps(RacingDriver(env, pace), VALIDATION).T
-    assert finished.all()
-    assert returns.mean() > mean and returns.min() > least
-    assert jerk.max() < 0.02  # smooth: nothing here is bang-bang
+    driver = RacingDriver(env, pace)
+    runs = [rollout(env, driver, seed, max_steps=MAX_STEPS) for seed in VALIDATION]
+    returns = [run.total for run in runs]
+    assert all(run.finished for run in runs)
+    assert np.mean(returns) > mean and min(returns) > least
+    for run in runs:
+        assert np.abs(np.diff(run.actions[:, 0])).mean() < 0.02  # smooth, nothing is bang-bang
 
 
 def test_more_pace_is_more_speed(env):
-    steps = [laps(RacingDriver(env, pace), [10_003])[0, 1] for pace in (0.5, 0.6, 0.7)]
-    assert steps[0] > steps[1] > steps[2]
+    slow, middling, fast = (
+        len(rollout(env, RacingDriver(env, pace), 10_003, max_steps=MAX_STEPS).actions)
+        for pace in (0.5, 0.6, 0.7)
+    )
+    assert slow > middling > fast
 
 
 def test_physics_only_gives_the_rewards_of_car_racing(env):
@@ -104,35 +112,31 @@ def test_physics_only_gives_the_rewards_of_car_racing(env):
 
 
 def test_keyboard_driver_presses_keys_and_finishes_most_laps(env):
-    driver, returns, seen = KeyboardDriver(env), [], set()
-    for seed in VALIDATION:
-        env.reset(seed=seed)
-        returns.append(0.0)
-        for _ in range(tune.MAX_STEPS):
-            action = driver()
-            assert action.dtype == np.float32 and action.shape == (3,)
-            seen.add(tuple(action))
-            _, reward, terminated, _, _ = env.step(action)
-            returns[-1] += reward
-            if terminated:
-                break
+    driver = KeyboardDriver(env)
+    runs = [rollout(env, driver, seed, max_steps=MAX_STEPS) for seed in VALIDATION]
+    seen = np.concatenate([run.actions for run in runs])
+    assert seen.dtype == np.float32 and seen.shape[1:] == (3,)
     keys = [np.float32([0, key]).tolist() for key in (STEER_KEY, GAS_KEY, BRAKE_KEY)]
     keys[0].append(-STEER_KEY)
-    for column, values in zip(zip(*seen, strict=True), keys, strict=True):
-        assert set(map(float, column)) == set(values)  # all of them, and no others
+    for column, values in zip(seen.T, keys, strict=True):
+        assert set(column.tolist()) == set(values)  # all of them, and no others
+    returns = [run.total for run in runs]
     assert np.mean(returns) > 880
     assert np.mean(np.array(returns) > 900) > 0.6  # above 900: finished in time
 
 
 def test_same_lap_again(env):
-    first = drive(env, RacingDriver(env), 10_002)
-    assert drive(env, RacingDriver(env), 10_002) == first
+    def actions(driver, seed):
+        return rollout(env, driver, seed, max_steps=MAX_STEPS).actions.tobytes()
+
+    first = actions(RacingDriver(env), 10_002)
+    assert actions(RacingDriver(env), 10_002) == first
     other = RacingDriver(env)  # one that has seen other tracks, and was asked more often
-    drive(env, other, 10_004)
+    actions(other, 10_004)
     env.reset(seed=10_002)
     for _ in range(5):
         other()
-    assert drive(env, other, 10_002) == first
+    assert actions(other, 10_002) == first
 
 
 @pytest.mark.parametrize("kind", [RacingDriver, KeyboardDriver])
@@ -142,8 +146,8 @@ def test_action_depends_on_the_state_alone(env, kind):
     env.reset(seed=10_005)
     watching = kind(env)
     for _ in range(200):
-        garbage = rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
-        action = watching(garbage)
+        env.state[:] = rng.integers(0, 256, (96, 96, 3))  # garbage, in the picture that it is given
+        action = watching(env.state)
         assert np.array_equal(action, watching(None))
         assert np.array_equal(action, kind(env)())
         env.step(np.array([rng.uniform(-1, 1), 0.3, 0], dtype=np.float32))
@@ -254,19 +258,17 @@ def test_knows_only_the_road_in_view(env):
         return action
 
     picture = 600 / 16.2  # the picture ends 600 pixels of a 1000 by 800 window ahead, units
-    assert picture > (AHEAD + 1) * experts.TILE
+    assert picture > (AHEAD + 1) * TILE
     assert np.allclose(with_road_moved(tile + AHEAD + 2, len(track)), here, atol=1e-5)
     assert np.allclose(with_road_moved(0, tile - BEHIND - 2), here, atol=1e-5)
     assert not np.allclose(with_road_moved(tile + AHEAD - 2, len(track)), here, atol=1e-5)
 
 
-def test_distance_from_the_middle(env):
+def test_off_centre(env):
     env.reset(seed=10_000)
     assert off_centre(env) < 0.05
-    driver = RacingDriver(env)
     for side in (-9.0, -3.0, 3.0, 9.0):
         put(env, 1, side=side)  # on the first straight
-        assert driver.distance_from_middle() == pytest.approx(side, abs=0.1)
         assert off_centre(env) == pytest.approx(abs(side) / HALF_ROAD, abs=0.02)
 
 
@@ -278,9 +280,9 @@ def test_prefers_the_stretch_that_runs_its_way(env):
     down = [(0.0, math.pi, away, 3.5 * (n - i)) for i in range(n)]
     env.track = up + down
     driver = RacingDriver(env)
-    for tile, side in ((20, 8.0), (60, 8.0)):  # past the halfway line
-        put(env, tile, side=side if tile < n else -side, turn=0.0, speed=20)
-        assert abs(driver.distance_from_middle()) == pytest.approx(side, abs=0.1)
+    for tile in (20, 60):  # right of its own stretch, past the halfway line: back to the left
+        put(env, tile, side=8.0, speed=20)
+        assert driver()[0] < 0
 
 
 def test_what_cannot_be():
@@ -289,25 +291,59 @@ def test_what_cannot_be():
             RacingDriver(PhysicsOnly(), pace)
     with pytest.raises(gym.error.ResetNeeded):
         RacingDriver(PhysicsOnly())()
+    for given in (gym.make("MountainCar-v0"), "FastCarRacing-v3", PhysicsOnly, None):
+        with pytest.raises(TypeError, match=r"KeyboardDriver drives one CarRacing .* FastCar"):
+            KeyboardDriver(given)
+    cars = gym.make_vec("PhysicsOnly-v3", num_envs=2, vectorization_mode="sync")
+    with pytest.raises(TypeError, match="RacingDriver drives one CarRacing and was given SyncVec"):
+        RacingDriver(cars)
 
 
-def test_search_repeats_itself_and_never_gets_worse(monkeypatch):
-    monkeypatch.setattr(tune, "TRACKS", (1,))
-    monkeypatch.setattr(tune, "MAX_STEPS", 60)
-    start = tune.score(tune.START, PhysicsOnly())
-    first, second = (tune.search(6, np.random.default_rng(3), progress=False) for _ in range(2))
-    assert first == second
-    assert first[1] >= start
+def test_a_driver_hidden_in_a_policy_knows_a_foreign_picture():
+    """`rollout` refuses a driver of another environment; here it can't see the driver."""
+    driven, other = (gym.make("FastCarRacing-v3", max_episode_steps=20) for _ in range(2))
+    other.reset(seed=1)
+    ours, foreign = RacingDriver(driven), RacingDriver(other)
+    rng = np.random.default_rng(0)
+    for drive in (
+        lambda: rollout(driven, lambda frame: foreign(frame), 2),
+        lambda: rollout(driven, Disturbed(foreign, rng), 2),
+        lambda: drive_and_ask(driven, ours, foreign, 2),
+        lambda: drive_and_ask(driven, ours, KeyboardDriver(other), 2),
+    ):
+        with pytest.raises(ValueError, match=r"Driver is bound to another environment"):
+            drive()
+    assert foreign().shape == foreign(None).shape == (3,)  # without a picture nothing is said
 
 
-def test_the_pace_is_compared_by_the_students(monkeypatch, capsys):
-    monkeypatch.setenv("IL_SIZE", "small")
-    monkeypatch.setattr(tune, "STUDENT_LAPS", 1)
-    monkeypatch.setattr(tune, "STUDENT_PACES", (0.5, 0.6))
-    monkeypatch.setattr(tune, "CHECK", range(10_000, 10_001))
-    tune.main(["--students"])
-    slow, fast = capsys.readouterr().out.splitlines()
-    teachers = [float(line.split("teacher ")[1].split(",")[0]) for line in (slow, fast)]
-    assert slow.startswith("pace  0.5") and fast.startswith("pace  0.6")
-    assert 850 < teachers[0] < teachers[1]  # each line's own pace drove
-    assert all("student" in line and "1 episodes" in line for line in (slow, fast))
+def test_no_false_alarm():
+    """A painted, a copied and a wrapped picture are still those of the driver's environment."""
+    env = gym.make("FastCarRacing-v3", max_episode_steps=20)
+    driver = RacingDriver(env)
+    plain = rollout(env, driver, 3)
+
+    def paints(frame):
+        frame[:20] = 255
+        return driver(frame)
+
+    assert rollout(env, paints, 3).total == plain.total
+    assert rollout(env, lambda frame: driver(frame.copy()), 3).total == plain.total
+    dark = gym.wrappers.TransformObservation(env, lambda frame: frame // 2, env.observation_space)
+    assert rollout(dark, RacingDriver(dark), 3).total == plain.total
+
+
+def test_a_driver_goes_to_workers_and_is_bound_there():
+    env = gym.make("PhysicsOnly-v3", max_episode_steps=150)
+    driver = KeyboardDriver(env, 0.4)
+    rollout(env, driver, 5)
+    one, two = (
+        evaluate(env, driver, [7, 3, 5], workers=workers, progress=False) for workers in (1, 2)
+    )
+    for name in ("seeds", "returns", "lengths", "finished"):
+        assert (getattr(one, name) == getattr(two, name)).all()
+    copy = pickle.loads(pickle.dumps(driver))
+    assert copy.env is None
+    with pytest.raises(gym.error.ResetNeeded, match="needs an environment"):
+        copy()
+    copy.env = env
+    assert (copy() == driver()).all()

@@ -1,8 +1,8 @@
 """Driving in a notebook cell: the browser shows the car and holds the keys, the kernel drives.
 
-Taught in 03-collect-car-racing. The laps are those of ``helpers.laps``: same files, same rules as
-in the pygame window. An anywidget sends the arrow keys that are held, and whether the picture has
-the focus; a task on the kernel's event loop steps the car only while it has.
+Taught in 03-collect-car-racing. The laps are those of ``helpers.by_hand.laps``: same files, same
+rules as in the pygame window. An anywidget sends the arrow keys that are held, and whether the
+picture has the focus; a task on the kernel's event loop steps the car only while it has.
 
 JupyterLab 4.4 and later gives the messages of widgets a thread of their own in the kernel (a
 subshell): the car drives on while other cells run. Elsewhere it stands until they are done. Hence
@@ -12,7 +12,6 @@ the lock: keys, steps and `end` may come from different threads.
 from __future__ import annotations
 
 import asyncio
-import base64
 import html
 import io
 import os
@@ -20,7 +19,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,9 @@ from IPython.core.getipython import get_ipython
 from IPython.display import HTML, display
 from PIL import Image
 
-from helpers.keyboard import STEPS_PER_SECOND, keyboard_action
-from helpers.laps import LapSession, list_laps, make_env
+from helpers.by_hand.laps import LapSession, list_laps, make_env
+from helpers.by_hand.window import STEPS_PER_SECOND, keyboard_action
+from helpers.show import Picture
 
 __all__ = ["Cockpit"]
 
@@ -55,7 +56,7 @@ class Cockpit(anywidget.AnyWidget):
 
     Arrow keys drive, R restarts the lap, Escape ends, after which a still picture and the table of
     the folder's laps take its place. With a ``policy`` the policy drives until an arrow key takes
-    over; what you do then is saved as labels.
+    over; what you do then is saved as labels. An error ends the drive, and is shown in the cell.
 
     The cell returns at once. Where nobody drives (no browser, or "Run All"), the next cell runs on
     and finds no laps.
@@ -72,21 +73,20 @@ class Cockpit(anywidget.AnyWidget):
         folder: str | Path | None = None,
         seeds: Iterable[int] | None = None,
         env: gym.Env | None = None,
-        steps_per_second: float = STEPS_PER_SECOND,
     ) -> None:
         super().__init__()
         self._picture = b""  # the latest that shows a car under way
         self.session = LapSession(env or make_env(), folder, laps=laps, seeds=seeds, policy=policy)
-        self.steps_per_second = steps_per_second
         self.ended = False
         self.error: Exception | None = None
+        self._out = getattr(get_ipython(), "execution_count", 0)  # the cell that shows it
         self._keys: frozenset[str] = frozenset()
         self._focus = False
         self._task: asyncio.Task[None] | None = None
         self._displays: list[Any] = []
         self._sent = self._seen = 0
         self._shown = 0.0  # when, s
-        self._times: deque[float] = deque(maxlen=2 * round(steps_per_second))
+        self._times: deque[float] = deque(maxlen=2 * STEPS_PER_SECOND)
         self._lock = threading.RLock()
         self.on_msg(self._receive)
 
@@ -97,7 +97,7 @@ class Cockpit(anywidget.AnyWidget):
         if "seen" in message:
             self._seen = max(self._seen, message["seen"])
             return
-        with self._lock:
+        with self._lock, self._ending_on_error():
             self._keys = frozenset(message["keys"])
             self._focus = message["focus"]
             match message.get("do"):
@@ -111,6 +111,15 @@ class Cockpit(anywidget.AnyWidget):
                 self._seen = self._sent
                 self._task = asyncio.get_running_loop().create_task(self._drive())
 
+    @contextmanager
+    def _ending_on_error(self) -> Iterator[None]:
+        """A task's exception, or a message's, would go unseen."""
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+            self.end()
+
     @property
     def running(self) -> bool:
         """Whether the car is being driven, or will be as soon as the kernel is free."""
@@ -120,37 +129,31 @@ class Cockpit(anywidget.AnyWidget):
     async def _drive(self) -> None:
         """Step and show the car, until the focus goes, the browser is gone or the laps are done."""
         self._times.clear()
-        due, period = time.monotonic(), 1 / self.steps_per_second
+        due, period = time.monotonic(), 1 / STEPS_PER_SECOND
         while self._focus and not self.ended:
             heard = time.monotonic()
             while self._sent - self._seen >= IN_FLIGHT and self._focus:
                 if time.monotonic() - heard > GONE:
                     self._keys, self._focus = frozenset(), False
                 await asyncio.sleep(0.005)
-            with self._lock:
+            with self._lock, self._ending_on_error():
                 if not self._focus or self.ended:
                     return
-                try:
-                    self._step()
-                except Exception as error:  # a task's exception would go unseen
-                    self.error = error
-                    self.end()
+                self._step()
             # a late step is made up for, two are not: the car would jump
             due = max(due, time.monotonic() - period) + period
             await asyncio.sleep(max(due - time.monotonic(), 0.002))
 
     def _step(self) -> None:
         self._times.append(time.monotonic())
-        if self.session.step(self._action()) or self.session.waiting:
+        waited = self.session.waiting
+        keys = (f"Arrow{way}" in self._keys for way in ("Left", "Right", "Up", "Down"))
+        if self.session.step(keyboard_action(*keys)) or self.session.waiting:
             self._times.clear()  # saving took a while, and a car that waits has no pace
-        if not self.session.waiting or time.monotonic() - self._shown > STILL:
+        if not (waited and self.session.waiting) or time.monotonic() - self._shown > STILL:
             self._show()
         if self.session.done:
             self.end()
-
-    def _action(self) -> np.ndarray:
-        names = ("ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown")
-        return keyboard_action(*(name in self._keys for name in names))
 
     def end(self) -> None:
         """Stop; the lap under way is lost, the finished ones are on disk."""
@@ -158,9 +161,15 @@ class Cockpit(anywidget.AnyWidget):
             if self.ended:
                 return
             self.ended, self._focus = True, False
-            for shown, new in zip(self._displays, (self._still(), ""), strict=False):
+            try:
+                self.session.save_again()
+                still = self._still()
+            except Exception as error:  # whatever it is, the page hears of the end
+                self.error = self.error or error
+                still = f"<p>{html.escape(self._words())}</p>"
+            self._show()  # where the page was loaded anew, the update below finds no cell
+            for shown, new in zip(self._displays, (still, ""), strict=False):
                 shown.update(HTML(new))
-            self._show()  # where the page was loaded anew, the update above finds no cell
 
     # -- what is seen ------------------------------------------------------------------------
 
@@ -174,25 +183,22 @@ class Cockpit(anywidget.AnyWidget):
     def _show(self) -> None:
         self._sent += 1
         self._shown = time.monotonic()
-        picture = self._jpeg()
-        if not self.session.waiting:
-            self._picture = picture
-        now = self.session.status
         if self.ended:
-            now |= {"ended": True, "message": self._words()}
-        line = "Lap {lap} of {laps} · return {return} · {tiles} of {track} tiles · speed {speed}"
-        now["line"] = line.format(**now) + self._pace()
-        if self.session.policy is not None:
-            now["line"] += " · you drive" if now["human"] else " · the policy drives"
-        self.send({"frame": self._sent, "status": now}, buffers=[picture])
+            status: dict[str, Any] = {"ended": True, "message": self._words()}
+            picture = self._picture
+        else:
+            status, picture = self.session.status, self._jpeg()
+            status["line"] += self._pace()
+            if not self.session.waiting:
+                self._picture = picture
+        self.send({"frame": self._sent, "status": status}, buffers=[picture] if picture else [])
 
     def _pace(self) -> str:
-        if len(self._times) < self.steps_per_second:
+        if len(self._times) < STEPS_PER_SECOND:
             return ""
         pace = (len(self._times) - 1) / (self._times[-1] - self._times[0])
-        slow = pace < 0.9 * self.steps_per_second
-        wanted = f" (slow: {self.steps_per_second:.0f} wanted)" if slow else ""
-        return f" · {pace:.0f} steps/s{wanted}"
+        slow = f" (slow: {STEPS_PER_SECOND} wanted)" if pace < 0.9 * STEPS_PER_SECOND else ""
+        return f" · {pace:.0f} steps/s{slow}"
 
     def _still_jpeg(self) -> bytes:
         """The latest picture of the drive, or the start of the track from near."""
@@ -204,25 +210,26 @@ class Cockpit(anywidget.AnyWidget):
         return self._picture
 
     def _words(self) -> str:
+        if not self.ended:
+            return "Nobody drives here. Run this cell in JupyterLab to take the wheel."
+        words = f"{self.session.driven} of {self.session.laps} laps driven here."
         if self.error is not None:
-            return f"Driving stopped: {type(self.error).__name__}: {self.error}"
-        if self.ended:
-            return f"{self.session.driven} of {self.session.laps} laps driven here."
-        return "Nobody drives here. Run this cell in JupyterLab to take the wheel."
+            words += f" Driving stopped: {type(self.error).__name__}: {self.error}"
+        if self.session.unsaved:
+            words += "\nThe last lap is kept: to save it, run "
+            words += f"Out[{self._out}].session.save_again() in a cell."
+        return words
 
     def _still(self) -> str:
         """The picture and the laps, as HTML that a saved notebook shows."""
         words = self._words()
         alt = f"The race car on track {self.session.seed}, seen from above. {words}"
-        data = base64.b64encode(self._still_jpeg()).decode()
-        return (
-            f'<img src="data:image/jpeg;base64,{data}" alt="{html.escape(alt)}" width="480">'
-            f"<p>{html.escape(words)}</p>{list_laps(self.session.folder)._repr_html_()}"
-        )
+        img = Picture(self._still_jpeg(), "jpeg", alt, 480)._repr_mimebundle_()["text/html"]
+        listed = list_laps(self.session.folder)._repr_html_()
+        return f"{img}<p>{html.escape(words)}</p>{listed}"
 
-    def show(self, live: bool | None = None) -> None:
-        """Display it: live in a browser, otherwise (or with ``live=False``) a still picture."""
-        if not (_in_browser() if live is None else live) or self.ended:
+    def _ipython_display_(self) -> None:
+        if self.ended or not _in_browser():
             display(HTML(self._still()))
             return
         data, metadata = self._repr_mimebundle_() or ({}, {})
@@ -232,17 +239,9 @@ class Cockpit(anywidget.AnyWidget):
             still = f'<div class="cockpit-still">{self._still()}{EITHER}</div>'
             self._displays.append(display(HTML(still), display_id=True))
 
-    def _ipython_display_(self) -> None:
-        self.show()
-
 
 def _in_browser() -> bool:
     """Whether this cell was run from a notebook on a screen, not by nbconvert or nbval."""
-    shell = get_ipython()
-    cell = getattr(shell, "parent_header", None) or {}
-    return (
-        "cellId" in cell.get("metadata", {})
-        or "JPY_SESSION_NAME" in os.environ
-        or "VSCODE_PID" in os.environ
-        or "google.colab" in sys.modules
-    )
+    cell = getattr(get_ipython(), "parent_header", None) or {}
+    hosts = {"JPY_SESSION_NAME", "VSCODE_PID", "google.colab"}
+    return "cellId" in cell.get("metadata", {}) or bool(hosts & {*os.environ, *sys.modules})

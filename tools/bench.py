@@ -1,6 +1,6 @@
 """How much faster FastCarRacing is than Gymnasium's CarRacing, and where its time goes.
 
-    python tests/bench_car_racing.py [seconds, 30 by default]
+    python tools/bench.py [seconds, 30 by default]
 
 Both drive the same laps in one process, in turns of 25 steps, so that a busy machine slows both
 alike; the ratio is the median over turns. Only ``step`` is timed: no reset, no driver.
@@ -16,8 +16,8 @@ import pygame
 from gymnasium.envs.box2d.car_racing import CarRacing
 from pygame import gfxdraw
 
-from helpers.car_racing import FastCarRacing
-from helpers.experts import RacingDriver
+from helpers.worlds.car_racing import FastCarRacing
+from helpers.worlds.drivers import RacingDriver
 
 TURN = 25  # steps
 LAP = 700  # steps: about what a lap takes, so that the slow opening zoom has its share

@@ -21,15 +21,17 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pygame
 from gymnasium.envs.box2d import car_racing as stock
 from pygame import gfxdraw
 
-__all__ = ["FastCarRacing"]
+__all__ = ["HALF_ROAD", "FastCarRacing", "PhysicsOnly", "off_centre"]
 
 W, H = stock.WINDOW_W, stock.WINDOW_H
 BAR = H // 8  # rows that the bar hides: the last ones of a picture, the first ones before the flip
+HALF_ROAD = stock.TRACK_WIDTH  # from the road's middle to its edge: 6.67 units
 FIELD, GRASS = stock.PLAYFIELD, stock.GRASS_DIM
 BAR_OMEGA, BAR_SPEED = 390.0, 195.0  # rad/s, units/s: beyond 400 and 200 indicators leave the bar
 SIZES = {
@@ -152,3 +154,27 @@ class FastCarRacing(stock.CarRacing):
         self._centres = centres.T.copy()
         self._grasses = len(grass)
         self._mapped = self.road_poly
+
+
+class PhysicsOnly(stock.CarRacing):
+    """CarRacing that draws nothing: every observation is black, (96, 96, 3) uint8.
+
+    Rewards and ends are those of CarRacing, at many times its speed: for teachers that read the
+    track. Registered as "PhysicsOnly-v3".
+    """
+
+    def _render(self, mode: str) -> np.ndarray:
+        return np.zeros((96, 96, 3), dtype=np.uint8)
+
+
+def off_centre(env: gym.Env) -> float:
+    """How far the car is from the road's middle, in half road widths: 0 middle, 1 the edge.
+
+    ``env`` is a CarRacing, wrapped or not, that was reset.
+    """
+    car, track = env.unwrapped.car, env.unwrapped.track  # type: ignore[attr-defined]
+    end = np.array(track)[:, 2:4]
+    start = np.roll(end, 1, axis=0)
+    piece, to_car = end - start, np.array(car.hull.position) - start
+    share = np.clip((to_car * piece).sum(axis=1) / (piece * piece).sum(axis=1), 0, 1)
+    return float(np.linalg.norm(to_car - share[:, None] * piece, axis=1).min() / HALF_ROAD)

@@ -1,4 +1,4 @@
-// Shows the pictures that the kernel sends, and tells it which keys are held. See browser.py.
+// Shows the pictures that the kernel sends, and tells it which keys are held. See cockpit.py.
 const ARROWS = ["ArrowLeft", "ArrowUp", "ArrowDown", "ArrowRight"];
 const BUTTONS = { ArrowLeft: "◀", ArrowUp: "▲ gas", ArrowDown: "▼ brake", ArrowRight: "▶" };
 const KERNEL_PATIENCE = 1500; // ms without a picture until we say that the kernel is silent

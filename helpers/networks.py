@@ -1,8 +1,9 @@
-"""The networks that the notebooks have taught, saved and loaded as safetensors."""
+"""The networks that the notebooks have taught, what they see, and their files (safetensors)."""
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import nn
 
-from helpers import data_path, written_whole
+from helpers import data_path
+from helpers.plumbing import written_whole
 
-__all__ = [
-    "BCModel",
-    "DrivingCNN",
-    "PolicyError",
-    "load",
-    "look",
-    "mirror",
-    "policy_path",
-    "save",
-]
+__all__ = ["BCModel", "DrivingCNN", "PolicyError", "load", "mirror", "policy_path", "save", "view"]
 
 ROAD = 42  # rows of what the driving network sees that show the road; the bar's 12 rows follow
 
@@ -60,11 +53,11 @@ class BCModel(nn.Module):
     @torch.no_grad()
     def act(self, observation: np.ndarray) -> Any:
         """The likeliest action: (2,) → int, (B, 2) → (B,) int64."""
-        action = self(torch.as_tensor(observation)).argmax(-1)
+        action = self(torch.as_tensor(observation, dtype=torch.float32)).argmax(-1)
         return action.numpy() if action.ndim else int(action)
 
 
-def look(frames: np.ndarray) -> np.ndarray:
+def view(frames: np.ndarray) -> np.ndarray:
     """What the driving network sees of CarRacing's frames: (…, 96, 96, 3) → (…, 54, 48), uint8.
 
     Above, the road at half size: the green channel, in which grass is bright and road dark. Below,
@@ -89,7 +82,7 @@ def mirror(views: torch.Tensor, actions: torch.Tensor) -> tuple[torch.Tensor, to
 class DrivingCNN(nn.Module):
     """The race car's clone, as taught in 04-clone-car-racing: three convolutions and the bar.
 
-    Takes (B, 54, 48) uint8 views, as ``look`` makes them; gives (B, 3) float32: steering, gas and
+    Takes (B, 54, 48) uint8 views, as ``view`` makes them; gives (B, 3) float32: steering, gas and
     brake. ``squash`` sends them through tanh and sigmoid, into −1 to 1 and 0 to 1. With the
     absolute error such outputs can go dead, as 06-fix-it-with-dagger shows; without ``squash`` they
     are free, and ``act`` clips them.
@@ -116,11 +109,19 @@ class DrivingCNN(nn.Module):
     @torch.no_grad()
     def act(self, frame: np.ndarray) -> np.ndarray:
         """(96, 96, 3) uint8, one of CarRacing's frames → (3,) float32 action in its bounds."""
-        action = self(torch.from_numpy(look(frame[None])))[0].numpy()
+        kind = getattr(frame, "dtype", type(frame).__name__)
+        if np.shape(frame) != (96, 96, 3) or kind != np.uint8:
+            found = f"{kind} {np.shape(frame)}"
+            raise ValueError(f"the frame is {found}; CarRacing's are uint8 (96, 96, 3)")
+        action = self(torch.from_numpy(view(frame[None])))[0].numpy()
         return action.clip([-1, 0, 0], [1, 1, 1]).astype(np.float32)
 
 
-MODELS: dict[str, type[nn.Module]] = {"BCModel": BCModel, "DrivingCNN": DrivingCNN}
+# What a file may hold, with observations on which a class must act as the saved network does
+MODELS: dict[str, tuple[type[nn.Module], np.ndarray]] = {
+    "BCModel": (BCModel, np.linspace(-1, 1, 16, dtype=np.float32).reshape(8, 2)),
+    "DrivingCNN": (DrivingCNN, np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), np.uint8)),
+}
 
 
 def policy_path(name: str) -> Path:
@@ -131,23 +132,49 @@ def policy_path(name: str) -> Path:
 def save(name: str, model: nn.Module) -> Path:
     """Write a model under ``name``, whole or not at all; it knows its class and settings.
 
-    The model's class may be defined in a notebook, as long as its name and its ``config`` are
-    those of a class of this module: that is the one which ``load`` gives back.
+    The model's class may be defined in a notebook, as long as this module's class of that name, the
+    one which ``load`` gives back, takes its ``config`` and its weights and acts the same.
+
+    Raises PolicyError otherwise, for weights that are NaN, and where ``name`` holds a model of
+    another class; an older file then stays as it was.
     """
-    kind = type(model).__name__
+    kind, path = type(model).__name__, policy_path(name)
+    config = getattr(model, "config", {})
+    weights = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
     if kind not in MODELS:
         known = ", ".join(MODELS)
         raise PolicyError(f"a {kind} can't be saved, since load would not know it; known: {known}")
-    weights = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
-    data = to_bytes(weights, {"model": kind, "config": json.dumps(getattr(model, "config", {}))})
-    path = policy_path(name)
+    if not all(value.isfinite().all() for value in weights.values()):
+        raise PolicyError(f"this {kind} has weights that are NaN or infinite: train it again")
+    try:
+        about = {"model": kind, "config": json.dumps(config)}
+        twin = MODELS[kind][0](**config)
+        twin.load_state_dict(weights)
+        same = all(
+            np.allclose(a, b, atol=1e-6) for a, b in zip(_says(twin), _says(model), strict=True)
+        )
+    except (TypeError, RuntimeError, AttributeError) as error:
+        raise PolicyError(
+            f"this {kind} is built otherwise than helpers.networks.{kind}, which load would "
+            f"build ({error}); to keep it, change that class, too"
+        ) from error
+    if not same:
+        raise PolicyError(
+            f"helpers.networks.{kind} takes these weights and acts otherwise; to keep this one, "
+            "change that class, too"
+        )
+    held = kind
+    with suppress(*UNREADABLE):  # a file that is missing or damaged holds nothing
+        held = _read(path)[0]
+    if held != kind:
+        raise PolicyError(f"{path} holds a {held}, not a {kind}: choose another name")
     with written_whole(path) as file:
-        file.write(data)
+        file.write(to_bytes(weights, about))
     return path
 
 
-def load(name: str, made_by: str = "the notebook that makes it") -> Any:
-    """The model saved under ``name``, in evaluation mode.
+def load(name: str, made_by: str = "the notebook that makes it", kind: str | None = None) -> Any:
+    """The model saved under ``name``, in evaluation mode; ``kind`` refuses any other class.
 
     Raises PolicyError where the file is missing or damaged, or holds another model.
     """
@@ -155,13 +182,32 @@ def load(name: str, made_by: str = "the notebook that makes it") -> Any:
     if not path.exists():
         raise PolicyError(f"{path} does not exist; run {made_by} first")
     try:
-        with safe_open(str(path), framework="pt") as file:
-            about = file.metadata() or {}
-            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        model = MODELS[about["model"]](**json.loads(about["config"]))
+        held, config, weights = _read(path)
+        model = MODELS[held][0](**config)
         model.load_state_dict(weights)
-    except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+    except UNREADABLE as error:
         raise PolicyError(
-            f"{path} is damaged or holds another model ({error}); delete it and run {made_by} again"
+            f"{path} is damaged or no network of ours ({error}); delete it and run {made_by} again"
         ) from error
+    if kind not in (held, None):
+        raise PolicyError(f"{path} holds a {held}, not a {kind}; delete it and run {made_by} again")
     return model.eval()
+
+
+UNREADABLE = (SafetensorError, OSError, LookupError, ValueError, TypeError, RuntimeError)
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any], dict[str, torch.Tensor]]:
+    """A file's class, its settings and its weights; raises one of UNREADABLE."""
+    with safe_open(str(path), framework="pt") as file:
+        about = file.metadata() or {}
+        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    return about["model"], json.loads(about["config"]), weights
+
+
+@torch.no_grad()
+def _says(model: Any) -> list[np.ndarray]:
+    """What a network makes of its kind's observations: as they are acted on, and scored."""
+    observations = MODELS[type(model).__name__][1]
+    seen = view(observations) if observations.ndim == 4 else observations
+    return [model(torch.from_numpy(seen)).numpy(), *(model.act(each) for each in observations)]

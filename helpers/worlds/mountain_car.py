@@ -11,9 +11,20 @@ import numpy as np
 from gymnasium.envs.classic_control.mountain_car import MountainCarEnv
 from gymnasium.vector.utils import batch_space
 
-__all__ = ["MountainCarVector"]
+from helpers.plumbing import as_seeds
+
+__all__ = ["MountainCarVector", "mountain_car_expert"]
 
 TIME_LIMIT = 200  # steps; MountainCar-v0 has it from its registration
+
+
+def mountain_car_expert(observation: np.ndarray) -> Any:
+    """Push the way the car rolls: 0 (left), 2 (right), or 1 (do nothing) at velocity zero.
+
+    ``observation`` holds position and velocity, float32: (2,) → int, or (B, 2) → (B,) int64.
+    """
+    pushes = np.sign(np.asarray(observation)[..., 1]).astype(np.int64) + 1
+    return pushes if pushes.ndim else int(pushes)
 
 
 class MountainCarVector(gym.vector.VectorEnv):
@@ -25,7 +36,8 @@ class MountainCarVector(gym.vector.VectorEnv):
 
     ``reset(seed=[…])`` takes one seed for each car; an integer s means s, s + 1, s + 2, …
 
-    Raises ValueError for a wrong number of seeds or of actions, and for actions outside 0 to 2.
+    Raises TypeError or ValueError for seeds and actions that are no whole numbers, for a wrong
+    number of them, for seeds below 0, and for actions outside 0 to 2.
     """
 
     def __init__(self, num_envs: int):
@@ -54,10 +66,12 @@ class MountainCarVector(gym.vector.VectorEnv):
         if options:
             raise ValueError("MountainCarVector takes no reset options")
         if seed is not None:
-            seeds = range(seed, seed + self.num_envs) if isinstance(seed, int) else list(seed)
+            seeds = as_seeds(seed if np.ndim(seed) else [seed])  # type: ignore[arg-type, list-item]
+            if not np.ndim(seed):
+                seeds = list(range(seeds[0], seeds[0] + self.num_envs))
             if len(seeds) != self.num_envs:
                 raise ValueError(f"{len(seeds)} seeds for {self.num_envs} cars; give one for each")
-            self.generators = [np.random.default_rng(int(s)) for s in seeds]
+            self.generators = [np.random.default_rng(s) for s in seeds]
         elif not self.generators:
             self.generators = [np.random.default_rng() for _ in range(self.num_envs)]
         self._restart(np.ones(self.num_envs, bool))
@@ -67,18 +81,26 @@ class MountainCarVector(gym.vector.VectorEnv):
     def step(
         self, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """Observations, rewards (float64), terminated, truncated (bool), info."""
+        """Observations, rewards (float64), terminated, truncated (bool), info.
+
+        Raises gymnasium.error.ResetNeeded before the first reset.
+        """
+        if not self.generators:
+            raise gym.error.ResetNeeded("reset the cars before their first step")
         actions = np.asarray(actions)
-        if actions.shape != (self.num_envs,):
-            raise ValueError(f"actions have shape {actions.shape}, not ({self.num_envs},)")
-        if actions.dtype.kind not in "iu" or not ((actions >= 0) & (actions <= 2)).all():
-            raise ValueError("actions are 0 (push left), 1 (do nothing) or 2 (push right)")
+        if actions.shape != (self.num_envs,) or actions.dtype.kind not in "iu":
+            found = f"{actions.dtype} of shape {actions.shape}"
+            raise ValueError(f"actions are {found}; give ({self.num_envs},) integers")
+        if not ((actions >= 0) & (actions <= 2)).all():
+            wrong = actions[(actions < 0) | (actions > 2)][0]
+            raise ValueError(f"an action is {wrong}; 0 pushes left, 1 does nothing, 2 pushes right")
+        push = actions.astype(np.int64) - 1  # an unsigned 0 − 1 would wrap round
 
         # NumPy's cosine is faster, but on some processors its last bit is not that of C's, which
         # Gymnasium uses
         slope = np.fromiter(map(math.cos, (3 * self.position).tolist()), float, self.num_envs)
         car, restarted = self.car, self.ended
-        velocity = self.velocity + ((actions - 1) * car.force + slope * (-car.gravity))
+        velocity = self.velocity + (push * car.force + slope * (-car.gravity))
         velocity = np.clip(velocity, -car.max_speed, car.max_speed)
         position = np.clip(self.position + velocity, car.min_position, car.max_position)
         velocity[(position == car.min_position) & (velocity < 0)] = 0  # the wall on the left

@@ -12,9 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers.demos import Demonstrations, DemonstrationsError
-from helpers.experts import mountain_car_expert
-from helpers.mountain_car import MountainCarVector
+from helpers.demonstrations import Demonstrations, DemonstrationsError
+from helpers.worlds.mountain_car import MountainCarVector, mountain_car_expert
 
 NAMES = [f.name for f in fields(Demonstrations)]
 
@@ -105,10 +104,9 @@ def test_recording_many_at_once_gives_the_same_runs():
     one_by_one = Demonstrations.record(
         gym.make("MountainCar-v0"), mountain_car_expert, seeds, progress=False
     )
-    together = Demonstrations.record_vector(
-        MountainCarVector(4), lambda o: np.sign(o[:, 1]).astype(np.int64) + 1, seeds, progress=False
-    )
-    assert same(one_by_one, together)
+    for at_once in (4, 3):
+        together = Demonstrations.record(MountainCarVector(at_once), mountain_car_expert, seeds)
+        assert same(one_by_one, together)
 
 
 def test_a_folder_loads_in_order_of_names(tmp_path):
@@ -148,16 +146,27 @@ def header_gone(path):
             file.writestr(name, data[:20] if name == "actions.npy" else data)
 
 
+def huge_header(path):
+    made_up([3, 2]).save(path)
+    with zipfile.ZipFile(path) as file:
+        members = {n: file.read(n) for n in file.namelist()}
+    with zipfile.ZipFile(path, "w") as file:
+        for name, data in members.items():
+            padding = b"\x93NUMPY\x01\x00" + (20_000).to_bytes(2, "little") + b" " * 20_000
+            file.writestr(name, padding if name == "actions.npy" else data)
+
+
 NAN = np.full((5, 2), np.nan, np.float32)
 DEFECTS = {
-    "truncated": (truncated, "truncated or damaged"),
-    "damaged": (damaged, "truncated or damaged"),
-    "header gone": (header_gone, "truncated or damaged|pickled"),
-    "empty file": (lambda p: p.write_bytes(b""), "truncated or damaged|pickled"),
-    "text": (lambda p: p.write_text("hello"), "pickled objects or is no .npz"),
-    "npy": (lambda p: np.save(p.open("wb"), np.zeros(3)), "truncated or damaged|no .npz"),
+    "truncated": (truncated, "is damaged or no file"),
+    "damaged": (damaged, "is damaged or no file"),
+    "header gone": (header_gone, "is damaged or no file"),
+    "huge header": (huge_header, "is damaged or no file"),
+    "empty file": (lambda p: p.write_bytes(b""), "is damaged or no file"),
+    "text": (lambda p: p.write_text("hello"), "is damaged or no file"),
+    "npy": (lambda p: np.save(p.open("wb"), np.zeros(3)), "is damaged or no file"),
     "pickled": (broken(actions=np.array([{}, 1, 2, 3, 4], object)), "pickled objects"),
-    "missing array": (broken(rewards=None), "lacks rewards"),
+    "missing array": (broken(rewards=None), "rewards missing"),
     "short actions": (broken(actions=np.zeros(4, np.int64)), r"actions has shape \(4,\)"),
     "lengths disagree": (broken(lengths=np.array([3, 3])), "lengths sum to 6 steps, but there are"),
     "seeds disagree": (broken(seeds=np.array([3])), "seeds has shape"),
@@ -184,10 +193,98 @@ def test_defective_files_are_refused_with_the_files_name(tmp_path, defect):
     )
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_flipped_bytes_are_always_a_demonstrations_error(tmp_path, seed):
+    """zipfile, zlib and NumPy raise nearly anything: zlib.error, TokenError, MemoryError …"""
+    path, rng, refused = (
+        made_up([40, 30]).save(tmp_path / "runs.npz"),
+        np.random.default_rng(seed),
+        0,
+    )
+    whole = path.read_bytes()
+    for at in rng.integers(len(whole), size=300):
+        data = bytearray(whole)
+        data[at] ^= 1 << int(rng.integers(8))
+        path.write_bytes(data)
+        try:
+            Demonstrations.load(path)
+        except DemonstrationsError as error:
+            assert str(path) in str(error) and "delete it" in str(error)
+            refused += 1
+    assert refused > 100
+
+
 def test_a_missing_file_names_the_notebook_that_makes_it(tmp_path):
     for path in (tmp_path / "none.npz", tmp_path):
         with pytest.raises(DemonstrationsError, match="run 01-collect-mountain-car first"):
             Demonstrations.load(path, made_by="01-collect-mountain-car")
+
+
+def test_names_get_their_ending_and_hidden_files_are_no_laps(tmp_path):
+    demos = made_up([2, 3])
+    assert demos.save(tmp_path / "one").name == "one.npz"
+    assert demos.save(tmp_path / "v1.2").name == "v1.2.npz"
+    (tmp_path / "v1.2.npz").unlink()
+    (tmp_path / "._one.npz").write_bytes(b"what macOS leaves on other disks")
+    assert same(Demonstrations.load(tmp_path), demos)
+    long = made_up([1], seed=3).save(tmp_path / ("a" * 240))
+    assert len(Demonstrations.load(long)) == 1
+
+
+def test_a_copy_in_the_folder_is_named_and_not_counted_twice(tmp_path):
+    path = made_up([2, 3]).save(tmp_path / "lap.npz")
+    (tmp_path / "lap copy.npz").write_bytes(path.read_bytes())
+    with pytest.raises(DemonstrationsError, match=r"lap.*npz is a copy of lap.*delete one"):
+        Demonstrations.load(tmp_path)
+
+
+def test_a_place_that_cant_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    for place in (tmp_path, tmp_path / "file" / "runs.npz"):
+        with pytest.raises(OSError, match=r"can't write .*IL_DATA") as caught:
+            made_up([2]).save(place)
+        assert str(place) in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    "which", ["x", 1.5, (0, 1), [[True, False]], [True], 7, [], slice(5, 9), None]
+)
+def test_a_choice_that_picks_no_episodes_is_named(which):
+    with pytest.raises(IndexError, match="picks no"):
+        made_up([2, 3])[which]
+
+
+def test_a_split_wants_a_generator():
+    with pytest.raises(TypeError, match=r"give np.random.default_rng\(3\)"):
+        made_up([2, 3]).split(0.5, 3)
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        (lambda: gym.make("CarRacing-v3", continuous=False), r"takes \(\)"),
+        (lambda: gym.wrappers.GrayscaleObservation(gym.make("CarRacing-v3")), r"uint8 \(96, 96\)"),
+        (
+            lambda: gym.wrappers.FrameStackObservation(gym.make("CarRacing-v3"), 2),
+            r"\(2, 96, 96, 3\)",
+        ),
+        (lambda: gym.make("CartPole-v1"), "CartPole-v1 can't be recorded"),
+        (lambda: type(gym.make("MountainCar-v0").unwrapped)(), "make the environment with"),
+        (lambda: gym.make_vec("CartPole-v1", num_envs=2), "CartPole-v1 can't be recorded"),
+    ],
+)
+def test_what_cant_be_recorded_is_refused_before_the_first_step(env, message):
+    with pytest.raises(ValueError, match=message):
+        Demonstrations.record(env(), lambda observation: pytest.fail("it was driven"), [0])
+
+
+def test_bad_actions_are_refused_at_the_first_step_and_good_ones_kept():
+    env = gym.make("FastCarRacing-v3", max_episode_steps=5)
+    demos = Demonstrations.record(env, lambda o: [0.0, 1, 0], [0, 1], workers=2, progress=False)
+    assert demos.actions.dtype == np.float32 and demos.lengths.tolist() == [5, 5]
+    with pytest.raises(RuntimeError, match=r"seed 0: TypeError: the action .* shape \(4,\)"):
+        Demonstrations.record(env, lambda o: np.zeros(4), [0, 1], progress=False)
 
 
 def test_bad_arrays_are_refused_before_they_are_saved():
@@ -218,7 +315,7 @@ def test_a_save_that_is_killed_leaves_the_old_file(tmp_path):
     program = f"""
 import os, signal, sys
 sys.path.insert(0, {os.path.dirname(__file__)!r})
-from test_demos import made_up
+from test_demonstrations import made_up
 os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
 made_up([500], seed=1).save({str(path)!r})
 """

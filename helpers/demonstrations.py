@@ -6,27 +6,29 @@ anywhere, and opening one can't run code.
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from tqdm.auto import tqdm
 
-from helpers import written_whole
-from helpers.rollouts import Rollout, rollout
+from helpers.plumbing import as_seeds, written_whole
+from helpers.rollouts import run_all, run_batch
 
-__all__ = ["Demonstrations", "DemonstrationsError"]
+__all__ = ["Demonstrations", "DemonstrationsError", "lap_files", "read_arrays"]
+__all__ += ["recordable"]
 
 # environment: (observation dtype and shape, action dtype and shape), each for one step
 FORMATS: dict[str, tuple[type, tuple[int, ...], type, tuple[int, ...]]] = {
     "MountainCar-v0": (np.float32, (2,), np.int64, ()),
     "CarRacing-v3": (np.uint8, (96, 96, 3), np.float32, (3,)),
 }
-SAME_DATA = {"FastCarRacing-v3": "CarRacing-v3"}  # other ids of environments with the same bytes
+# other ids of environments with the same bytes
+SAME_DATA = {"FastCarRacing-v3": "CarRacing-v3", "PhysicsOnly-v3": "CarRacing-v3"}
+PER_STEP = ("observations", "actions", "rewards")
 PER_EPISODE = {"lengths": np.int64, "seeds": np.int64, "finished": np.bool_, "sources": np.str_}
 
 
@@ -60,7 +62,21 @@ class Demonstrations:
     sources: np.ndarray
 
     def __post_init__(self) -> None:
-        self._check()
+        if self.env_id not in FORMATS:
+            known = ", ".join(FORMATS)
+            raise DemonstrationsError(f"unknown environment {self.env_id!r}; known are {known}")
+        obs_dtype, obs_shape, act_dtype, act_shape = FORMATS[self.env_id]
+        steps, episodes = len(np.atleast_1d(self.rewards)), len(np.atleast_1d(self.lengths))
+        _check_array("observations", self.observations, obs_dtype, (steps, *obs_shape))
+        _check_array("actions", self.actions, act_dtype, (steps, *act_shape))
+        _check_array("rewards", self.rewards, np.float32, (steps,))
+        for name, dtype in PER_EPISODE.items():
+            _check_array(name, getattr(self, name), dtype, (episodes,))
+        if episodes == 0 or (self.lengths < 1).any():
+            raise DemonstrationsError("there are no episodes, or empty ones")
+        if self.lengths.sum() != steps:
+            total = self.lengths.sum()
+            raise DemonstrationsError(f"the lengths sum to {total} steps, but there are {steps}")
 
     # -- what is in them ---------------------------------------------------------------------
 
@@ -83,10 +99,18 @@ class Demonstrations:
         return np.add.reduceat(self.rewards.astype(np.float64), self.starts)
 
     def __getitem__(self, which: Any) -> Demonstrations:
-        """Some of the episodes: an index, a slice, or an array of indices or booleans."""
-        chosen = np.atleast_1d(np.arange(len(self))[which])
-        if len(chosen) == 0:
-            raise IndexError(f"that picks none of the {len(self)} episodes")
+        """Some of the episodes: an index, a slice, or a list of indices or booleans.
+
+        Raises IndexError for any other choice, and one that picks none.
+        """
+        try:
+            chosen = np.arange(len(self))[list(which) if isinstance(which, range) else which]
+        except (IndexError, ValueError) as error:
+            choice = "an index, a slice, or a list of indices or booleans"
+            raise IndexError(f"{which!r} picks no episodes: {error}; give {choice}") from None
+        chosen = np.atleast_1d(chosen)
+        if chosen.ndim != 1 or len(chosen) == 0:
+            raise IndexError(f"{which!r} picks no row of the {len(self)} episodes")
         starts, lengths = self.starts[chosen], self.lengths[chosen]
         steps = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)])
         per_step = {name: getattr(self, name)[steps] for name in PER_STEP}
@@ -104,6 +128,8 @@ class Demonstrations:
         """
         if not 0 < fraction < 1:
             raise ValueError(f"fraction is {fraction}; it must lie between 0 and 1")
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"rng is {rng!r}; give np.random.default_rng({rng!r})")
         if len(self) < 2:
             raise ValueError("one episode can't be split; record two or more")
         order = rng.permutation(len(self))
@@ -127,77 +153,62 @@ class Demonstrations:
 
     @staticmethod
     def record(
-        env: gym.Env,
+        env: gym.Env | gym.vector.VectorEnv,
         policy: Callable[[np.ndarray], Any],
         seeds: Iterable[int],
         source: str = "expert",
+        *,
+        workers: int = 1,
         progress: bool = True,
     ) -> Demonstrations:
-        """Run ``policy`` in ``env``, one episode for each seed, and keep what it saw and did."""
-        seeds = list(seeds)
-        bar = tqdm(seeds, desc=f"recording {source}", unit="run", disable=not progress, leave=False)
-        runs = [rollout(env, policy, seed, keep_observations=True) for seed in bar]
-        return Demonstrations.from_rollouts(env_id_of(env), runs, source)
+        """Run ``policy`` in ``env``, one episode for each seed, and keep what it saw and did.
 
-    @staticmethod
-    def record_vector(
-        cars: gym.vector.VectorEnv,
-        policy: Callable[[np.ndarray], np.ndarray],
-        seeds: Iterable[int],
-        source: str = "expert",
-        progress: bool = True,
-    ) -> Demonstrations:
-        """One episode in each of many environments that step together, one for each seed.
+        In a vector environment the policy maps (B, …) observations to (B, …) actions; the episodes
+        are the same, and there is neither a worker nor a bar. ``workers``: see `rollouts.run_all`.
 
-        ``policy`` maps (E, …) observations to (E,) actions. The same episodes as from ``record``.
+        Raises ValueError, before the first step, for an environment that no format is known of.
         """
-        seeds = [int(seed) for seed in seeds]
-        observations, _ = cars.reset(seed=seeds)  # type: ignore[arg-type]
-        running = np.ones(len(seeds), bool)
-        finished = np.zeros(len(seeds), bool)
-        columns: list[tuple[np.ndarray, ...]] = []
-        with tqdm(total=len(seeds), desc="recording", disable=not progress, leave=False) as bar:
-            while running.any():
-                who, actions = np.flatnonzero(running), policy(observations)
-                seen = observations[who]
-                observations, rewards, terminated, truncated, _ = cars.step(actions)
-                columns.append((who, seen, actions[who], rewards[who]))
-                finished |= terminated & running
-                running &= ~(terminated | truncated)
-                bar.update(len(who) - int(running.sum()))
-        whose, seen, done, got = (np.concatenate(column) for column in zip(*columns, strict=True))
-        order = np.argsort(whose, kind="stable")  # episode after episode, each in order of time
+        env_id, numbers = recordable(env), as_seeds(seeds)
+        _, _, act_dtype, _ = FORMATS[env_id]
+        if isinstance(env, gym.vector.VectorEnv):
+            # the episodes' steps came mixed; a stable sort keeps each one's in order of time
+            steps = [np.concatenate(c) for c in zip(*run_batch(env, policy, numbers), strict=True)]
+            order = np.argsort(steps[0], kind="stable")
+            whose, observations, actions, rewards, ends = (column[order] for column in steps)
+            lengths, finished = np.bincount(whose), np.bincount(whose, ends) > 0
+        else:
+            runs = list(
+                run_all(
+                    env, policy, numbers, keep_observations=True,
+                    workers=workers, progress=progress, describe=f"recording {source}",
+                )
+            )  # fmt: skip
+            observations = np.concatenate([run.observations for run in runs])
+            actions = np.concatenate([run.actions for run in runs])
+            rewards = np.concatenate([run.rewards for run in runs])
+            lengths = np.array([len(run.rewards) for run in runs])
+            finished = np.array([run.finished for run in runs])
         return Demonstrations(
-            env_id_of(cars),
-            seen[order],
-            done[order],
-            got[order].astype(np.float32),
-            np.bincount(whose).astype(np.int64),
-            np.array(seeds, np.int64),
+            env_id,
+            observations,
+            actions.astype(act_dtype),
+            rewards.astype(np.float32),
+            lengths.astype(np.int64),
+            np.array(numbers, np.int64),
             finished,
-            np.array([source] * len(seeds), np.str_),
-        )
-
-    @staticmethod
-    def from_rollouts(env_id: str, runs: Iterable[Rollout], source: str) -> Demonstrations:
-        """From ``helpers.rollouts.Rollout``s that kept their observations."""
-        runs = list(runs)
-        return Demonstrations(
-            SAME_DATA.get(env_id, env_id),
-            np.concatenate([run.observations for run in runs]),
-            np.concatenate([run.actions for run in runs]),
-            np.concatenate([run.rewards for run in runs]).astype(np.float32),
-            np.array([len(run.rewards) for run in runs], np.int64),
-            np.array([run.seed for run in runs], np.int64),
-            np.array([run.finished for run in runs], np.bool_),
-            np.array([source] * len(runs), np.str_),
+            np.array([source] * len(numbers), np.str_),
         )
 
     # -- files -------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> Path:
-        """Write ``path`` (.npz), whole or not at all: an interrupted save leaves the old file."""
+        """Write ``path``, whole or not at all; a name without ``.npz`` gets it.
+
+        Raises OSError, saying what to do, where the file can't be written.
+        """
         path = Path(path)
+        if path.suffix != ".npz" and not path.is_dir():
+            path = path.with_name(f"{path.name}.npz")
         arrays = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
         with written_whole(path) as file:
             np.savez_compressed(file, allow_pickle=False, **arrays)
@@ -210,45 +221,18 @@ class Demonstrations:
         env_id   refuse demonstrations of any other environment
         made_by  the notebook that makes the file, for the message where it is missing
 
-        Raises DemonstrationsError for a file that is missing, truncated, pickled, or whose arrays
-        are missing, disagree in length, hold NaN, or have another shape or dtype.
+        Raises DemonstrationsError for a file that is missing, damaged or pickled, whose arrays are
+        missing, disagree in length, hold NaN, or have another shape or dtype, and for a file that
+        lies in the folder twice.
         """
         path = Path(path)
         if path.is_dir():
-            files = sorted(path.glob("*.npz"))
+            files = lap_files(path)
             if not files:
                 raise DemonstrationsError(f"{path} holds no .npz files; {_make_it(made_by)}")
             return Demonstrations.concatenate(Demonstrations.load(f, env_id) for f in files)
-        if not path.exists():
-            raise DemonstrationsError(f"{path} does not exist; {_make_it(made_by)}")
-        names = [f.name for f in fields(Demonstrations)]
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                missing = [name for name in names if name not in file]
-                if missing:
-                    raise DemonstrationsError(
-                        f"{path} lacks {', '.join(missing)}: it was not written by "
-                        f"Demonstrations.save; {_make_it(made_by, again=True)}"
-                    )
-                arrays = {name: file[name] for name in names}
-        except DemonstrationsError:
-            raise
-        except ValueError as error:  # NumPy's word for an array of Python objects, or no npz at all
-            raise DemonstrationsError(
-                f"{path} holds pickled objects or is no .npz file ({error}). Opening a pickle can "
-                f"run code, so it was not opened; {_make_it(made_by, again=True)}"
-            ) from error
-        except (
-            zipfile.BadZipFile,
-            EOFError,
-            OSError,
-            KeyError,
-            TypeError,
-            AttributeError,
-        ) as error:
-            raise DemonstrationsError(
-                f"{path} is truncated or damaged ({error}); {_make_it(made_by, again=True)}"
-            ) from error
+        names = [field.name for field in fields(Demonstrations)]
+        arrays = read_arrays(path, names, made_by)
         stored_id = str(arrays.pop("env_id"))
         if env_id is not None and stored_id != SAME_DATA.get(env_id, env_id):
             raise DemonstrationsError(
@@ -260,36 +244,56 @@ class Demonstrations:
             message = f"{path}: {error}; {_make_it(made_by, again=True)}"
             raise DemonstrationsError(message) from error
 
-    def _check(self) -> None:
-        if self.env_id not in FORMATS:
-            known = ", ".join(FORMATS)
-            raise DemonstrationsError(f"unknown environment {self.env_id!r}; known are {known}")
-        obs_dtype, obs_shape, act_dtype, act_shape = FORMATS[self.env_id]
-        steps, episodes = len(np.atleast_1d(self.rewards)), len(np.atleast_1d(self.lengths))
-        _check_array("observations", self.observations, obs_dtype, (steps, *obs_shape))
-        _check_array("actions", self.actions, act_dtype, (steps, *act_shape))
-        _check_array("rewards", self.rewards, np.float32, (steps,))
-        for name, dtype in PER_EPISODE.items():
-            _check_array(name, getattr(self, name), dtype, (episodes,))
-        if episodes == 0 or (self.lengths < 1).any():
-            raise DemonstrationsError("there are no episodes, or empty ones")
-        if self.lengths.sum() != steps:
-            raise DemonstrationsError(
-                f"the lengths sum to {self.lengths.sum()} steps, but there are {steps}"
-            )
 
+def lap_files(folder: Path) -> list[Path]:
+    """The ``.npz`` files of a folder, in order of their names, without hidden ones.
 
-PER_STEP = ("observations", "actions", "rewards")
-
-
-def env_id_of(env: gym.Env | gym.vector.VectorEnv) -> str:
-    """The id that ``env`` was made with.
-
-    Raises ValueError for an environment that was not made by ``gymnasium.make``.
+    Raises DemonstrationsError where one is a copy of another: its steps would count twice.
     """
+    known: dict[str, Path] = {}
+    for path in sorted(Path(folder).glob("[!.]*.npz")):
+        first = known.setdefault(hashlib.sha256(path.read_bytes()).hexdigest(), path)
+        if first != path:
+            raise DemonstrationsError(f"{path} is a copy of {first.name}; delete one of the two")
+    return list(known.values())
+
+
+def read_arrays(path: Path, names: Sequence[str], made_by: str = "") -> dict[str, np.ndarray]:
+    """Some of a file's arrays, as they are. Raises DemonstrationsError as `Demonstrations.load`."""
+    if not path.exists():
+        raise DemonstrationsError(f"{path} does not exist; {_make_it(made_by)}")
+    again = _make_it(made_by, again=True)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if missing := [name for name in names if name not in file]:
+                raise KeyError(f"{', '.join(missing)} missing: not from Demonstrations.save")
+            return {name: file[name] for name in names}
+    # a flipped byte can raise nearly anything in zipfile, zlib and NumPy: MemoryError, too
+    except Exception as error:
+        if "Object arrays" in str(error):
+            why = "holds pickled objects, and opening a pickle can run code"
+        else:
+            why = f"is damaged or no file of ours ({type(error).__name__}: {error})"
+        raise DemonstrationsError(f"{path} {why}; {again}") from error
+
+
+def recordable(env: gym.Env | gym.vector.VectorEnv) -> str:
+    """The id that an environment's demonstrations carry; ValueError for one without a format."""
     if env.spec is None:
         raise ValueError("make the environment with gymnasium.make, so that it has an id")
-    return env.spec.id
+    env_id = SAME_DATA.get(env.spec.id, env.spec.id)
+    if env_id not in FORMATS:
+        raise ValueError(f"{env.spec.id} can't be recorded; known are {', '.join(FORMATS)}")
+    obs_dtype, obs_shape, _, act_shape = FORMATS[env_id]
+    shows = getattr(env, "single_observation_space", env.observation_space)
+    takes = getattr(env, "single_action_space", env.action_space)
+    if (shows.dtype, shows.shape, takes.shape) != (obs_dtype, obs_shape, act_shape):
+        found = f"{shows.dtype} {shows.shape} and takes {takes.shape}"
+        needed = (
+            f"{np.dtype(obs_dtype)} {obs_shape} and {act_shape}: leave its wrappers and options"
+        )
+        raise ValueError(f"this {env.spec.id} shows {found}; what is recorded is {needed}")
+    return env_id
 
 
 def _make_it(made_by: str, again: bool = False) -> str:

@@ -1,4 +1,4 @@
-"""Search for the racing driver's gains: ``python -m helpers.tune``, or ``make tune``; 4 minutes.
+"""Search for the racing driver's gains: ``python tools/tune.py``, or ``make tune``; 4 minutes.
 
 Nothing is drawn: the driver reads the track, so the physics alone will do, at 10 times the speed.
 The search is the plainest there is. It starts from round numbers, tries gains drawn at random
@@ -8,7 +8,7 @@ tracks only; what it finds is checked on validation tracks, beside the gains in 
 found by an earlier run of this search from another start, and are kept since all outputs and scores
 rest on them: 928 at the default pace, where the search now finds 933.)
 
-``python -m helpers.tune --students`` (20 minutes) is what ``DEFAULT_PACE`` rests on: not the
+``python tools/tune.py --students`` (20 minutes) is what ``DEFAULT_PACE`` rests on: not the
 teacher's score but its student's. At each pace a clone learns from 30 disturbed laps, as in
 04-clone-car-racing, and drives on validation tracks.
 """
@@ -20,15 +20,13 @@ from dataclasses import astuple, fields, replace
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.box2d.car_racing import CarRacing
 from tqdm.auto import tqdm
 
-from helpers.disturbed import record_disturbed
-from helpers.experts import DEFAULT_PACE, GAINS, RACER_PACE, Gains, RacingDriver
-from helpers.prerequisites import fit_driver
-from helpers.rollouts import evaluate
+from helpers.rollouts import evaluate, run_all
+from helpers.training import fit_driver, record_disturbed
+from helpers.worlds.drivers import DEFAULT_PACE, GAINS, RACER_PACE, Gains, RacingDriver
 
-MAX_STEPS = 1000  # CarRacing-v3's time limit
+PHYSICS = "PhysicsOnly-v3"
 TRACKS = (1, 5, 7, 125, 203, 347)  # training tracks: three ordinary, three long and winding
 CHECK = range(10_000, 10_030)  # validation tracks
 STUDENT_PACES = (0.45, 0.5, DEFAULT_PACE, 0.6, 0.65, RACER_PACE, 0.75)
@@ -57,39 +55,18 @@ JERK_COST = 200.0  # return given up for a smoother lap, per unit of mean |chang
 MISS_COST = 10.0  # and for laps on which a tile was missed, per lap
 
 
-class PhysicsOnly(CarRacing):
-    """CarRacing that draws nothing: every observation is black, (96, 96, 3) uint8.
-
-    Rewards and ends are those of CarRacing. It has no time limit: see ``MAX_STEPS``.
-    """
-
-    _black = np.zeros((96, 96, 3), dtype=np.uint8)
-
-    def _render(self, mode: str) -> np.ndarray:
-        return self._black
-
-
-def drive(env: CarRacing, driver: RacingDriver, seed: int) -> tuple[float, int, bool, float]:
-    """One lap: return, steps, whether all tiles were visited, mean |change of steer| a step."""
-    env.reset(seed=seed)
-    total, steer = 0.0, []
-    for _ in range(MAX_STEPS):
-        action = driver()
-        steer.append(action[0])
-        _, reward, terminated, _, _ = env.step(action)
-        total += reward
-        if terminated:
-            break
-    finished = env.tile_visited_count == len(env.track)
-    return total, len(steer), finished, float(np.abs(np.diff(steer)).mean())
-
-
 def laps(driver: RacingDriver, seeds: Iterable[int]) -> np.ndarray:
-    """``drive`` on each seed: (n, 4) float64, a column for each of its results."""
-    return np.array([drive(driver.env.unwrapped, driver, seed) for seed in seeds])  # type: ignore[arg-type]
+    """Of a lap on each track: return, steps, finished, mean |change of steer| a step; (n, 4)."""
+    runs = run_all(driver.env, driver, seeds, progress=False)
+    return np.array(
+        [
+            (run.total, len(run.rewards), run.finished, np.abs(np.diff(run.actions[:, 0])).mean())
+            for run in runs
+        ]
+    )
 
 
-def score(gains: Gains, env: CarRacing) -> float:
+def score(gains: Gains, env: gym.Env) -> float:
     """What the search maximizes: the mean return at both paces, less what roughness costs."""
     total = 0.0
     for pace, weight in PACES.items():
@@ -105,7 +82,7 @@ def change(gains: Gains, by: dict[str, float]) -> Gains:
 
 def search(trials: int, rng: np.random.Generator, progress: bool = True) -> tuple[Gains, float]:
     """Random search for the first quarter of the trials, then hill climbing from its best."""
-    env = PhysicsOnly()
+    env = gym.make(PHYSICS)
     names = [field.name for field in fields(Gains)]
     best, top = START, score(START, env)
     retry: dict[str, float] = {}
@@ -130,17 +107,17 @@ def search(trials: int, rng: np.random.Generator, progress: bool = True) -> tupl
 
 def students(paces: Iterable[float], seed: int = 0) -> None:
     """For each pace, what the driver and a clone of its disturbed laps get on validation tracks."""
-    env, physics = gym.make("FastCarRacing-v3"), PhysicsOnly()
+    env, physics = gym.make("FastCarRacing-v3"), gym.make(PHYSICS)
     for pace in paces:
-        teacher = laps(RacingDriver(physics, pace), CHECK)[:, 0]
+        teacher = evaluate(physics, RacingDriver(physics, pace), CHECK, progress=False)
         disturbed = record_disturbed(env, RacingDriver(env, pace), range(STUDENT_LAPS))
         clone = fit_driver(disturbed, seed=seed)
-        scores = evaluate(clone.act, "FastCarRacing-v3", CHECK, workers=2, progress=False)
-        print(f"pace {pace:4}: teacher {teacher.mean():.1f}, student {scores}", flush=True)
+        student = evaluate(env, clone.act, CHECK, workers=2, progress=False)
+        print(f"pace {pace:4}: teacher {teacher.mean:.1f}, student {student}", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m helpers.tune", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=120, help="gains to try (default: 120)")
     parser.add_argument("--seed", type=int, default=0, help="of the search (default: 0)")
     parser.add_argument("--students", action="store_true", help="choose the pace, not the gains")
@@ -149,10 +126,10 @@ def main(arguments: list[str] | None = None) -> None:
         students(STUDENT_PACES, options.seed)
         return
     gains, reached = search(options.trials, np.random.default_rng(options.seed))
-    print(f"score {reached:.2f}; to paste into helpers/experts.py:\n\nclass Gains:")
+    print(f"score {reached:.2f}; to paste into helpers/worlds/drivers.py:\n\nclass Gains:")
     for field, value in zip(fields(Gains), astuple(gains), strict=True):
         print(f"    {field.name}: float = {value:.4g}")
-    env = PhysicsOnly()
+    env = gym.make(PHYSICS)
     print(f"\non the validation tracks {CHECK.start}–{CHECK.stop - 1}:")
     for name, tried in (("start", START), ("found", gains), ("in use", GAINS)):
         for pace in (DEFAULT_PACE, RACER_PACE):

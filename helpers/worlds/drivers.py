@@ -1,4 +1,4 @@
-"""The teachers: a rule for the mountain car, a driver for the race car, and a driver on keys.
+"""The race car's teachers: a scripted driver, and the same driver on keys.
 
 ``RacingDriver`` reads the road and the car's state from the environment, never the picture. Yet
 it uses no more of the road than the 96×96 picture shows: from ``BEHIND`` tiles behind the car to
@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.envs.box2d.car_racing import TRACK_DETAIL_STEP, TRACK_WIDTH
+from gymnasium.envs.box2d.car_racing import TRACK_DETAIL_STEP, CarRacing
 
-HALF_ROAD = TRACK_WIDTH  # from the road's middle to its edge: 6.67 units
+from helpers.worlds.car_racing import HALF_ROAD
+
 TILE = TRACK_DETAIL_STEP  # length of a tile along the road's middle: 3.5 units
 WHEELBASE = 3.24  # front axle to rear axle, units
 WHEEL_LOCK = 0.4  # the front wheels turn no further, rad; a steering action of 0.4 gets there
@@ -37,7 +38,7 @@ STRAIGHT = 1e-3  # less curvature counts as this, 1/unit; grip allows it at any 
 SLIP_SPEED = 5.0  # below this speed a slide's angle is taken as at this speed, units/s
 HEADING_WEIGHT = 60.0  # which stretch am I on? pointing the other way counts as √120 units off
 
-# The pace of which students finish most laps (`python -m helpers.tune --students`: each learns from
+# The pace of which students finish most laps (`python tools/tune.py --students`: each learns from
 # 30 disturbed laps, and drives on 30 validation tracks). 0.45: 907 on average, 14 laps finished;
 # 0.5: 918, 23; 0.55: 926, 28; 0.6: 925, 27; 0.65: 928, 27; 0.68: 928, 27; 0.75: 910, 17
 DEFAULT_PACE = 0.55
@@ -49,7 +50,7 @@ KEY_TIME = 0.06  # KeyboardDriver holds a key if that helps this far ahead, s
 
 @dataclass(frozen=True)
 class Gains:
-    """How ``RacingDriver`` drives. ``python -m helpers.tune`` searches for them."""
+    """How ``RacingDriver`` drives. ``python tools/tune.py`` searches for them."""
 
     margin: float = 2.39  # the line keeps this far from the road's edges, units
     shorten: float = 0.0278  # how much a short line counts against a straight one, 1
@@ -71,27 +72,6 @@ class Gains:
 
 
 GAINS = Gains()
-
-
-def mountain_car_expert(observation: np.ndarray) -> int:
-    """Push the way the car rolls: 0 (left), 2 (right), or 1 (do nothing) at velocity zero.
-
-    ``observation`` is MountainCar-v0's: float32, shape (2,), position and velocity.
-    """
-    return int(np.sign(observation[1])) + 1
-
-
-def off_centre(env: gym.Env) -> float:
-    """How far the car is from the road's middle, in half road widths: 0 middle, 1 the edge.
-
-    ``env`` is a CarRacing, wrapped or not, that was reset.
-    """
-    car, track = env.unwrapped.car, env.unwrapped.track  # type: ignore[attr-defined]
-    end = np.array(track)[:, 2:4]
-    start = np.roll(end, 1, axis=0)
-    piece, to_car = end - start, np.array(car.hull.position) - start
-    share = np.clip((to_car * piece).sum(axis=1) / (piece * piece).sum(axis=1), 0, 1)
-    return float(np.linalg.norm(to_car - share[:, None] * piece, axis=1).min() / HALF_ROAD)
 
 
 def racing_lines(middle: np.ndarray, right: np.ndarray, gains: Gains = GAINS) -> np.ndarray:
@@ -138,28 +118,43 @@ class _Car(NamedTuple):
 
 
 class RacingDriver:
-    """Drives CarRacing from the track and the car's state: observation (unused) → action.
+    """Drives CarRacing from the track and the car's state: observation → action.
 
     ``pace`` in (0, 1] is how aggressively it drives: the share of the tyres' grip that it plans
     with. ``DEFAULT_PACE`` is smooth, ``RACER_PACE`` near the limit: some grip goes into what no
-    plan foresees, and from about 0.72 on the car slides past tiles. ``env`` may be wrapped; its
-    resets are noticed. Raises ValueError for a pace that is no share.
+    plan foresees, and from about 0.72 on the car slides past tiles. ``env`` is a CarRacing, wrapped
+    or not; its resets are noticed. A pickled driver leaves it behind: set ``driver.env`` anew.
+
+    Raises TypeError for another environment, ValueError for a pace that is no share.
     """
 
     def __init__(self, env: gym.Env, pace: float = DEFAULT_PACE, gains: Gains = GAINS) -> None:
+        if not isinstance(getattr(env, "unwrapped", None), CarRacing):
+            name = type(self).__name__
+            raise TypeError(
+                f"{name} drives one CarRacing and was given {env!r}; give it an environment made "
+                "from FastCarRacing-v3, PhysicsOnly-v3 or CarRacing-v3"
+            )
         if not 0 < pace <= 1:
             raise ValueError(f"pace is {pace}; it is a share of the tyres' grip, above 0 up to 1")
         self.env, self.pace, self.gains = env, pace, gains
-        self._track: Any = None  # the track that the line below belongs to
+        self._track: Any = None  # the track that the lines belong to
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"env": None, "pace": self.pace, "gains": self.gains, "_track": None}
 
     def __call__(self, observation: object = None) -> np.ndarray:
         """The action here and now: float32, shape (3,): steer −0.4…0.4, gas 0…1, brake 0…1.
 
-        Raises gymnasium.error.ResetNeeded before the first reset.
+        ``observation`` isn't used, but must not be another environment's picture.
+
+        Raises ValueError where it is, gymnasium.error.ResetNeeded before the first reset.
         """
-        car, gains = self._read(), self.gains
-        tile, share, _ = self._place(car)
-        line = self._line(tile, share)
+        car, gains = self._read(observation), self.gains
+        tile, share = self._place(car)
+        # From one tile back on, (AHEAD + 1, 2): between the lines of this tile and of the next.
+        this, after = self._lines[tile], self._lines[(tile + 1) % len(self._lines)]
+        line = (1 - share) * this[BEHIND - 1 : -1] + share * after[BEHIND - 2 : -2]
         step = np.diff(line, axis=0)
         length = np.sqrt((step * step).sum(axis=1))
         along = np.concatenate([[0.0], np.cumsum(length)])  # of each point, from the first
@@ -193,14 +188,17 @@ class RacingDriver:
         brake = min(max(-gains.brake_gain * missing, 0.0), gains.brake_most)
         return np.array([steer, gas, brake], dtype=np.float32)
 
-    def distance_from_middle(self) -> float:
-        """How far the car is to the right of the road's middle, in units; left is negative."""
-        return self._place(self._read())[2]
-
-    def _read(self) -> _Car:
-        env: Any = self.env.unwrapped
-        if env.car is None:
-            raise gym.error.ResetNeeded("reset the environment before asking the driver")
+    def _read(self, observation: object) -> _Car:
+        env: Any = getattr(self.env, "unwrapped", None)
+        if env is None or env.car is None:
+            raise gym.error.ResetNeeded(
+                "the driver needs an environment (driver.env) that was reset"
+            )
+        if self._is_foreign(observation, env.state):
+            raise ValueError(
+                f"this {type(self).__name__} is bound to another environment than the one whose "
+                "picture it was given: bind it to the one that is driven"
+            )
         if env.track is not self._track:  # a new episode
             self._track = env.track
             road = np.array(env.track)  # per tile: an angle, the road's angle, x, y
@@ -215,8 +213,16 @@ class RacingDriver:
         spin = sum(w.omega * w.wheel_rad for w in rear) / 2 - speed
         return _Car((x, y), (hx, hy), max(speed, 0.0), slip, hull.angularVelocity, max(spin, 0.0))
 
-    def _place(self, car: _Car) -> tuple[int, float, float]:
-        """Where on the road: the last tile end passed, the share of the next tile done, the side.
+    def _is_foreign(self, observation: object, last: np.ndarray) -> bool:
+        """Whether this is a picture, but not the last one. A wrapper may have changed it: no."""
+        if observation is last or not isinstance(observation, np.ndarray):
+            return False
+        if observation.shape != last.shape or np.array_equal(observation, last):
+            return False
+        return not (self.env.spec and self.env.spec.additional_wrappers)
+
+    def _place(self, car: _Car) -> tuple[int, float]:
+        """Where on the road: the last tile end passed, and the share of the next tile done.
 
         The nearest tile end, where a stretch that runs the car's way is preferred: two stretches
         may lie side by side.
@@ -230,13 +236,7 @@ class RacingDriver:
         after = (tile + 1) % len(right)
         gap = past[tile] - past[after]  # the tile's length where the car is
         share = min(max(past[tile] / gap, 0.0), 1.0) if gap > 1e-6 else 0.0
-        side = (1 - share) * off[tile] @ right[tile] + share * off[after] @ right[after]
-        return tile % len(right), float(share), float(side)
-
-    def _line(self, tile: int, share: float) -> np.ndarray:
-        """The line from one tile back on, (AHEAD + 1, 2): between this tile's and the next's."""
-        this, after = self._lines[tile], self._lines[(tile + 1) % len(self._lines)]
-        return (1 - share) * this[BEHIND - 1 : -1] + share * after[BEHIND - 2 : -2]
+        return tile % len(right), float(share)
 
     def _allowed_speed(
         self, step: np.ndarray, length: np.ndarray, ahead: np.ndarray, share: float

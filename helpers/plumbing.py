@@ -1,0 +1,213 @@
+"""What keeps the word of the rest: input that is checked, files written whole, work in processes.
+
+Trust it; there is nothing about imitation in here. What is wrong is said before the work begins,
+and says what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import operator
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from pickle import PicklingError
+from typing import Any, BinaryIO
+
+import gymnasium as gym
+import joblib
+import numpy as np
+
+__all__ = ["as_action", "as_seeds", "in_workers", "ready", "written_whole"]
+
+STALE = 3_600.0  # s after which a part file is what a killed process left
+MOST_SEEDS = 1_000_000  # more are taken for an endless iterator
+END_WITH_PARENT, LOOK_EVERY = "end-with-parent", 1.0  # a worker's thread, and its period, s
+
+# -- files ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A binary file to write ``path``'s new content to, which takes its place at the end.
+
+    If anything interrupts the writing, ``path`` keeps its old content. The part written so far goes
+    as well; what a killed process left is swept an hour later by the next writer to that folder.
+
+    Raises OSError, naming the file and what to do, where it can't be written.
+    """
+    part = path.with_name(f".{uuid.uuid4().hex}.part")  # no other process or machine has this name
+    with naming_the_setting(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder; name a file in it", str(path))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path.parent)
+        file = part.open("xb")
+    try:
+        with file:
+            yield file
+            with naming_the_setting(path):
+                file.flush()
+                os.fsync(file.fileno())
+        with naming_the_setting(path):
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def check_room(folder: Path, size: int) -> None:
+    """Raises OSError, as `written_whole` does, where ``size`` bytes can't be written."""
+    trial = folder / ".room"
+    with written_whole(trial) as file:
+        file.write(bytes(size))
+    trial.unlink(missing_ok=True)
+
+
+def _sweep(folder: Path) -> None:
+    for part in folder.glob(".*.part"):
+        with suppress(OSError):  # another process sweeps, too
+            if time.time() - part.stat().st_mtime > STALE:
+                part.unlink()
+
+
+@contextmanager
+def naming_the_setting(path: Path) -> Iterator[None]:
+    """An OSError from within says which file it was, and names IL_DATA."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"can't write {path} ({error.strerror or error}); free or choose another place: "
+            "IL_DATA names the folder for data",
+        ) from error
+
+
+# -- input ---------------------------------------------------------------------------------------
+
+
+def ready(policy: Any, env: Any) -> None:
+    """Reset a policy that has a memory: an object with ``reset``, or a method of such an object.
+
+    Raises TypeError for what is no policy, ValueError for a teacher of another environment.
+    """
+    if isinstance(policy, type) or not callable(policy):
+        name = getattr(policy, "__name__", repr(policy))
+        raise TypeError(
+            f"{name} is no policy, observation → action; a teacher is bound to its environment, "
+            "as in RacingDriver(env), and a network drives by its act"
+        )
+    owner = getattr(policy, "__self__", policy)
+    bound = getattr(owner, "env", None)
+    if isinstance(bound, gym.Env) and bound.unwrapped is not env.unwrapped:
+        name = type(owner).__name__
+        raise ValueError(f"this {name} is bound to another environment: drive with {name}(env)")
+    if not isinstance(owner, gym.Env) and callable(getattr(owner, "reset", None)):
+        owner.reset()
+
+
+def as_action(action: Any, space: gym.Space) -> Any:
+    """A policy's answer as ``space`` has it: an int, or an array of its own.
+
+    Casts what loses nothing: a list, a tuple, float64, a tensor, a NumPy integer.
+
+    Raises TypeError or ValueError for another shape, for NaN, and outside of the bounds.
+    """
+    wrong = "the action {!r}, a {},".format  # spelled out only where it is told
+    name = type(action).__name__
+    if isinstance(space, gym.spaces.Discrete):
+        first, last = int(space.start), int(space.start + space.n) - 1
+        try:
+            number = operator.index(action.item() if isinstance(action, np.ndarray) else action)
+            if first <= number <= last:
+                return number
+        except (TypeError, ValueError):
+            pass
+        raise ValueError(f"{wrong(action, name)} is no whole number from {first} to {last}")
+    low, high, kinds = getattr(space, "low", None), getattr(space, "high", None), "fiu"
+    if isinstance(space, gym.spaces.MultiDiscrete):  # a vector environment's
+        low, high, kinds = space.start, space.start + space.nvec - 1, "iu"
+    assert low is not None, f"actions of {space} are not supported"
+    try:
+        array = np.asarray(action)
+    except (ValueError, RuntimeError) as error:
+        raise TypeError(f"{wrong(action, name)} is no array of numbers ({error})") from None
+    if array.dtype.kind not in kinds or array.shape != space.shape:
+        found = f"{array.dtype} of shape {array.shape}"
+        needed = f"it must be {space.dtype} of shape {space.shape}"
+        raise TypeError(f"{wrong(action, name)} is {found}; {needed}")
+    if not ((array >= low) & (array <= high)).all():  # NaN is neither
+        bounds = f"{low} to {high}"
+        raise ValueError(f"{wrong(action, name)} has NaN or leaves {bounds}: np.clip it")
+    return array.astype(space.dtype)
+
+
+def as_count(name: str, value: Any) -> int:
+    """A whole number of 1 or more; ValueError, with its name, for anything else."""
+    with suppress(TypeError):
+        if (number := operator.index(value)) >= 1:
+            return number
+    raise ValueError(f"{name} is {value!r}; it must be a whole number, 1 or more")
+
+
+def as_seeds(seeds: Iterable[int]) -> list[int]:
+    """Seeds as a list of ints from 0 to 2⁶³ − 1; NumPy's integers will do.
+
+    Raises TypeError or ValueError for anything else, none at all, and endless iterators.
+    """
+    if isinstance(seeds, str | bytes) or not isinstance(seeds, Iterable):
+        raise TypeError(f"seeds is {seeds!r}; give a list or a range of whole numbers")
+    given = list(islice(seeds, MOST_SEEDS + 1))
+    if not 0 < len(given) <= MOST_SEEDS:
+        raise ValueError("no seeds: give one or more" if not given else "are the seeds endless?")
+    try:
+        whole = [operator.index(seed) for seed in given]
+    except TypeError:
+        raise TypeError(f"a seed is a whole number; these begin with {given[:3]}") from None
+    if min(whole) < 0 or max(whole) >= 2**63:
+        raise ValueError("a seed must lie between 0 and 2**63 - 1")
+    return whole
+
+
+# -- processes -----------------------------------------------------------------------------------
+
+
+def in_workers(
+    function: Callable[..., Any], tasks: Iterable[Any], workers: int, ordered: bool = True
+) -> Iterator[Any]:
+    """``function(*task)`` for each task, as they come, over so many processes; in order or not.
+
+    A worker computes with one thread, and ends with the process that it works for.
+    """
+    if workers == 1:
+        yield from (function(*task) for task in tasks)
+        return
+    calls = (joblib.delayed(_in_worker)(function, task) for task in tasks)
+    how = "generator" if ordered else "generator_unordered"
+    try:
+        with joblib.parallel_config("loky", inner_max_num_threads=1):
+            parallel = joblib.Parallel(n_jobs=workers, return_as=how, batch_size=1)
+        yield from parallel(calls)
+    except PicklingError as error:
+        message = f"the policy can't go to another process ({error.__cause__ or error})"
+        raise TypeError(f"{message}; use workers=1") from error
+
+
+def _in_worker(function: Callable[..., Any], task: Any) -> Any:
+    if END_WITH_PARENT not in {thread.name for thread in threading.enumerate()}:
+        watch = threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True)
+        watch.name = END_WITH_PARENT
+        watch.start()
+    return function(*task)
+
+
+def _end_with_parent(parent: int) -> None:
+    """A worker whose parent was killed would wait for five minutes for work that can't come."""
+    while os.getppid() == parent:
+        time.sleep(LOOK_EVERY)
+    os._exit(1)

@@ -1,0 +1,273 @@
+"""Taught is shipped: what a notebook defines and the package offers does the same, to the bit.
+
+A definition is taken out of the committed notebook's source, with the imports, the constants and
+the other definitions that it needs. A constant that a test wants smaller is given by the test.
+"""
+
+import ast
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import gymnasium as gym
+import nbformat
+import numpy as np
+import pygame
+import pytest
+import torch
+from notebook_checks import code_cells, syntax, tags
+
+import helpers
+from helpers import networks, training
+from helpers.by_hand import window
+from helpers.demonstrations import Demonstrations
+from helpers.rollouts import Policy, rollout
+from helpers.worlds.drivers import RacingDriver
+from helpers.worlds.mountain_car import MountainCarVector, mountain_car_expert
+
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+# Definitions that are compared below, by notebook
+COMPARED = {
+    "02": {"BCModel"},
+    "03": {"get_keyboard_action"},
+    "04": {"DrivingCNN", "Disturbed", "record_disturbed", "view"},
+    "06": {"dagger", "drive_and_ask"},
+}
+# … and those that share no more than their name with the package's
+NAMESAKES = {"02": {"tensors", "train"}}  # of the mountain car; the package's are of the race car
+
+
+def statements(number: str) -> Iterator[ast.stmt]:
+    """The top-level statements of a notebook's code, without its exercises."""
+    (path,) = NOTEBOOKS.glob(f"{number}-*.ipynb")
+    for cell in code_cells(nbformat.read(path, as_version=4)):
+        if not {"exercise", "check"} & set(tags(cell)):
+            yield from syntax(cell).body
+
+
+def names(statement: ast.stmt) -> list[str]:
+    """What a statement defines: a function, a class, a constant, or what it imports."""
+    match statement:
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return [name]
+        case ast.Import() | ast.ImportFrom():
+            return [alias.asname or alias.name.split(".")[0] for alias in statement.names]
+        case ast.Assign():
+            nodes = [node for target in statement.targets for node in ast.walk(target)]
+            return [n.id for n in nodes if isinstance(n, ast.Name) and n.id.isupper()]
+    return []
+
+
+def taught(number: str, *wanted: str, **given: Any) -> SimpleNamespace:
+    """Some definitions of a notebook; ``given`` are names that it finds already defined."""
+    body = list(statements(number))
+    where = {name: statement for statement in reversed(body) for name in names(statement)}
+    missing = [name for name in wanted if name not in where]
+    assert not missing, f"notebook {number} no longer defines {', '.join(missing)}"
+    todo, needed = list(wanted), set()
+    while todo:
+        name = todo.pop()
+        if name in where and name not in given and where[name] not in needed:
+            needed.add(where[name])
+            todo += [node.id for node in ast.walk(where[name]) if isinstance(node, ast.Name)]
+    module = ast.Module([statement for statement in body if statement in needed], [])
+    namespace = dict(given)
+    exec(compile(module, f"notebook {number}", "exec"), namespace)
+    return SimpleNamespace(**{name: namespace[name] for name in wanted})
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Equal to the last bit: numbers, arrays, or lists and tuples of these."""
+    if isinstance(ours, list | tuple):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    return (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape) and bool((ours == theirs).all())
+
+
+def same_weights(ours: torch.nn.Module, theirs: torch.nn.Module) -> bool:
+    ours, theirs = ours.state_dict(), theirs.state_dict()
+    return list(ours) == list(theirs) and all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_all_that_is_taught_and_shipped_is_compared() -> None:
+    shipped = set()
+    for module in pkgutil.walk_packages(helpers.__path__, "helpers."):
+        shipped |= set(getattr(importlib.import_module(module.name), "__all__", []))
+    for path in NOTEBOOKS.glob("[0-9][0-9]-*.ipynb"):
+        number = path.name[:2]
+        definitions = (ast.FunctionDef, ast.ClassDef)
+        defined = {s.name for s in statements(number) if isinstance(s, definitions)}
+        expected = COMPARED.get(number, set()) | NAMESAKES.get(number, set())
+        assert defined & shipped == expected, f"notebook {number}"
+
+
+# --- 01-collect-mountain-car
+
+
+def test_experts_of_the_mountain_car() -> None:
+    notebook = taught("01", "expert", "expert_batch")
+    states = np.random.default_rng(0).uniform([-1.2, -0.07], [0.6, 0.07], (500, 2))
+    states = np.concatenate([states, [[-0.5, 0.0], [-0.5, -0.0]]]).astype(np.float32)
+    assert same(notebook.expert_batch(states), mountain_car_expert(states))
+    for state in states:
+        assert notebook.expert(state) == mountain_car_expert(state)
+
+
+@pytest.mark.parametrize("seed", [0, 9])
+def test_record_one(seed: int) -> None:
+    env = gym.make("MountainCar-v0")
+    observations, actions = taught("01", "record_one").record_one(env, mountain_car_expert, seed)
+    run = rollout(env, mountain_car_expert, seed, keep_observations=True)
+    assert same((observations, actions), (run.observations, run.actions))
+
+
+def test_record_many() -> None:
+    seeds = range(40)
+    record_many = taught("01", "record_many").record_many
+    ours = record_many(MountainCarVector(40), mountain_car_expert, seeds)
+    demos = Demonstrations.record(MountainCarVector(40), mountain_car_expert, seeds)
+    assert same(ours, (demos.observations, demos.actions, demos.lengths))
+
+
+# --- 02-clone-mountain-car
+
+
+@pytest.mark.parametrize("config", [{}, {"hidden": 8, "centre": (-0.3, 0.1), "scale": (0.4, 0.03)}])
+def test_bc_model(config: dict[str, Any]) -> None:
+    models = []
+    for kind in (taught("02", "BCModel").BCModel, networks.BCModel):
+        torch.manual_seed(3)
+        models.append(kind(**config))
+    ours, theirs = models
+    assert same_weights(ours, theirs) and ours.config == theirs.config
+    states = np.random.default_rng(0).uniform([-1.2, -0.07], [0.6, 0.07], (500, 2))
+    states = states.astype(np.float32)
+    assert torch.equal(ours(torch.from_numpy(states)), theirs(torch.from_numpy(states)))
+    assert same(ours.act(states), theirs.act(states))
+    assert same(ours.act(states[0]), theirs.act(states[0]))
+
+
+# --- 03-collect-car-racing
+
+
+@pytest.mark.parametrize("held", [*product([False, True], repeat=4)])
+def test_get_keyboard_action(held: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    arrows = (pygame.K_LEFT, pygame.K_RIGHT, pygame.K_UP, pygame.K_DOWN)
+    monkeypatch.setattr(pygame.key, "get_pressed", lambda: dict(zip(arrows, held, strict=True)))
+    notebook = taught("03", "get_keyboard_action")
+    assert same(notebook.get_keyboard_action(), window.get_keyboard_action())
+
+
+# --- 04-clone-car-racing
+
+
+def frames(*shape: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (*shape, 96, 96, 3), np.uint8)
+
+
+def random_laps() -> list[training.Pairs]:
+    """Two laps, of 150 and 90 pairs, in which nothing makes sense."""
+    rng = np.random.default_rng(2)
+    return [
+        (
+            rng.integers(0, 256, (steps, 54, 48), np.uint8),
+            rng.uniform([-1, 0, 0], 1, (steps, 3)).astype(np.float32),
+        )
+        for steps in (150, 90)
+    ]
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3)])
+def test_view(shape: tuple[int, ...]) -> None:
+    assert same(taught("04", "view").view(frames(*shape)), networks.view(frames(*shape)))
+
+
+@pytest.mark.parametrize("config", [{}, {"hidden": 16}])
+def test_driving_cnn(config: dict[str, int]) -> None:
+    models = []
+    for kind in (taught("04", "DrivingCNN").DrivingCNN, networks.DrivingCNN):
+        torch.manual_seed(3)
+        models.append(kind(**config))
+    ours, theirs = models
+    assert same_weights(ours, theirs)
+    views = torch.from_numpy(networks.view(frames(20)))
+    assert torch.equal(ours(views), theirs(views))
+    for frame in frames(20):
+        assert same(ours.act(frame), theirs.act(frame))
+
+
+@pytest.mark.parametrize("steps", [6, 30])
+def test_training_loop(steps: int) -> None:
+    ours, _ = taught("04", "fit", STEPS=steps).fit(random_laps(), seed=5)
+    theirs = training.fit_driver(random_laps(), seed=5, steps=steps)
+    assert same_weights(ours, theirs)
+
+
+def swaying() -> Policy:
+    """A teacher with one array, which it changes in place."""
+    action, steering = np.float32([0, 0.2, 0.1]), iter(np.linspace(-0.9, 0.9, 5_000))
+
+    def teacher(observation: object) -> np.ndarray:
+        action[0] = next(steering)
+        return action
+
+    return teacher
+
+
+def test_disturbed() -> None:
+    ours, theirs = (
+        kind(swaying(), np.random.default_rng(7))
+        for kind in (taught("04", "Disturbed").Disturbed, training.Disturbed)
+    )
+    actions = [(np.array(ours(None)), np.array(theirs(None))) for _ in range(5_000)]
+    assert all(same(*pair) for pair in actions) and same(ours.labels, theirs.labels)
+    pushed = [not same(done, label) for (done, _), label in zip(actions, ours.labels, strict=True)]
+    assert 200 < sum(pushed) < 1_000
+
+
+def short_env() -> gym.Env:
+    return gym.make("FastCarRacing-v3", max_episode_steps=40)
+
+
+def test_record_disturbed() -> None:
+    env, seeds = short_env(), [0, 3]  # whose first bursts begin within 30 steps
+    record_disturbed = taught("04", "record_disturbed").record_disturbed
+    ours = record_disturbed(env, RacingDriver(env), seeds)
+    theirs = training.record_disturbed(env, RacingDriver(env), seeds, progress=False)
+    calm = rollout(env, RacingDriver(env), 0, keep_observations=True)
+    assert same(ours, theirs) and not same(ours[0][0], networks.view(calm.observations))
+
+
+# --- 06-fix-it-with-dagger
+
+
+def test_dagger() -> None:
+    def drive(student: str, number: int) -> list[str]:
+        return [f"{student} drove in round {number}"]
+
+    def fit(data: list[str], number: int) -> str:
+        return f"student {number} of {len(data)}"
+
+    first = ["expert's laps"]
+    rounds = [
+        list(kind("clone", first, 3, drive, fit))
+        for kind in (taught("06", "dagger").dagger, training.dagger)
+    ]
+    assert rounds[0] == rounds[1] and len(rounds[0]) == 3
+    assert first == ["expert's laps"]
+
+
+def test_drive_and_ask() -> None:
+    env = short_env()
+    expert = RacingDriver(env)
+
+    def policy(frame: np.ndarray) -> np.ndarray:
+        return np.array([frame.mean() / 255 - 0.5, 0.3, 0.0], np.float32)
+
+    ours = taught("06", "drive_and_ask").drive_and_ask(env, policy, expert, 3)
+    theirs = training.drive_and_ask(env, policy, expert, 3)
+    assert same(ours, theirs) and len(ours[0]) == 40
