@@ -18,6 +18,11 @@ from helpers.plumbing import written_whole
 
 __all__ = ["BCModel", "DrivingCNN", "PolicyError", "load", "mirror", "policy_path", "save", "view"]
 
+# One thread, for training and for driving: the same numbers whatever the number of cores (another
+# kind of processor still rounds otherwise), and on a busy machine many times as fast, since threads
+# would wait for each other.
+torch.set_num_threads(1)
+
 ROAD = 42  # rows of what the driving network sees that show the road; the bar's 12 rows follow
 
 

@@ -50,7 +50,7 @@ def train(
     observations  (N, …), as the model takes them
     actions       (N, …), such that ``loss(model(observations), actions)`` is a number
     learning_rate the highest, reached after three tenths of the steps (``OneCycleLR``)
-    generator     draws the mini-batches: pairs in random order, each once before any comes again
+    generator     draws the mini-batches, each pair at random from all
     augment       (observations, actions) → as many others, for the first half of each batch
     average       the model ends with the mean of its weights over this share of the steps, the
                   last ones (Izmailov et al. 2018); 0: with its last weights. The mean has to be
@@ -68,18 +68,14 @@ def train(
     for name, values in (("observations", observations), ("actions", actions)):
         if values.is_floating_point() and not values.isfinite().all():
             raise ValueError(f"the {name} hold NaN or infinity")
-    batch_size = min(batch_size, len(actions))
     optimizer = torch.optim.Adam(model.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps + 1)
     mean = AveragedModel(model)
     averaged = round(average * steps)
-    order = torch.empty(0, dtype=torch.long)
     losses: list[float] = []
     model.train()
     for step in tqdm(range(steps), desc="training", unit="step", leave=False, disable=not progress):
-        if len(order) < batch_size:
-            order = torch.randperm(len(actions), generator=generator)
-        batch, order = order[:batch_size], order[batch_size:]
+        batch = torch.randint(len(actions), (batch_size,), generator=generator)
         observed, wanted = observations[batch], actions[batch]
         if augment is not None:
             half = batch_size // 2
@@ -123,7 +119,7 @@ def fit_driver(
         steps=steps,
         batch_size=128,
         learning_rate=2e-3,
-        generator=torch.Generator().manual_seed(seed),
+        generator=torch.default_generator,
         augment=mirror,
     )
     return model
