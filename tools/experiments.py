@@ -1,0 +1,615 @@
+"""The full experiments behind the notebooks: ``python tools/experiments.py``; hours.
+
+A cell is one training: what it learned from, what it saw, how it was trained, and a seed. Each is
+made once, driven once on the validation tracks, pushed, and asked what it reads; the result goes to
+``notebooks/results/causes.csv`` as soon as it is there. An interrupted or killed run goes on where
+it was, on all cores. A result counts as long as its digest is that of the code that it depends on.
+
+    python tools/experiments.py                 all that is missing, the most telling cells first
+    python tools/experiments.py --seeds 1       … of one training each
+    python tools/experiments.py --table         what is there, by row
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import csv
+import hashlib
+import inspect
+import io
+import os
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from helpers import ROOT, data_path, training
+from helpers.networks import ROAD, DrivingCNN, mirror, view
+from helpers.plumbing import in_workers, written_whole
+from helpers.rollouts import rollout
+from helpers.worlds import car_racing, drivers
+from helpers.worlds.car_racing import FastCarRacing, off_centre
+from helpers.worlds.drivers import WHEEL_LOCK, RacingDriver
+
+FILE = ROOT / "notebooks" / "results" / "causes.csv"
+TRACKS = range(10_000, 10_020)  # validation: returns, errors, pushes
+HELD_OUT = range(10_900, 10_904)  # validation: the expert's laps for losses and for the exchange
+ROUNDS, LAPS_A_ROUND, FIRST_TRACK = 2, 8, 1_000  # of DAgger
+PUSH_AT, PUSHES, AFTER = 100, (0, 10, 20, 30), 200  # steps
+FIRST = 500  # steps of a lap whose errors count: ten seconds
+SEEDS = 5
+STEERING, ROTATION = slice(4, 26), slice(26, 48)  # columns of these gauges in a view
+BAR = 84  # first row of the bar in a picture; its gauges stand in columns 12:16, 37:59, 61:83
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training. ``steps`` of 128 pairs; ``average`` is the share whose weights are averaged."""
+
+    data: str
+    view: str
+    loss: str = "squared"
+    squash: bool = True
+    steps: int = 1_000
+    average: float = 0.25
+    mirrored: bool = True
+    seed: int = 0
+
+
+# -- views: what a network sees, and the network -------------------------------------------------
+
+
+def _actions(out: Tensor, squash: bool) -> Tensor:
+    return torch.cat([out[:, :1].tanh(), out[:, 1:].sigmoid()], 1) if squash else out
+
+
+class Masked(DrivingCNN):
+    """04's network; of the bar it sees the gauges that are named."""
+
+    def __init__(self, gauges: str, squash: bool) -> None:
+        super().__init__(squash=squash)
+        shown = torch.ones(54, 48, dtype=torch.uint8)
+        for name, columns in (("speed", slice(4)), ("steering", STEERING), ("rotation", ROTATION)):
+            if name not in gauges:
+                shown[ROAD:, columns] = 0
+        self.register_buffer("shown", shown)
+
+    def forward(self, views: Tensor) -> Tensor:
+        return super().forward(views * self.shown)  # type: ignore[operator]
+
+
+class Convolved(nn.Module):
+    """The same view as one picture: the gauges go through the convolutions, with the road."""
+
+    def __init__(self, squash: bool) -> None:
+        super().__init__()
+        self.squash = squash
+        self.net = _convolutions(1, 32 * 5 * 4)
+
+    def forward(self, views: Tensor) -> Tensor:
+        return _actions(self.net(views[:, None].float() / 128 - 1), self.squash)
+
+
+class Stacked(nn.Module):
+    """The road alone, of several moments: (B, k, 54, 48), the latest last."""
+
+    def __init__(self, count: int, squash: bool) -> None:
+        super().__init__()
+        self.squash = squash
+        self.net = _convolutions(count, 384)
+
+    def forward(self, views: Tensor) -> Tensor:
+        return _actions(self.net(views[:, :, :ROAD].float() / 128 - 1), self.squash)
+
+
+class Picture(nn.Module):
+    """The whole picture as it comes, (B, 96, 96, 3); of the bar, the columns that are named."""
+
+    def __init__(self, bar: str, squash: bool) -> None:
+        super().__init__()
+        self.squash = squash
+        shown = torch.ones(96, 96, 1, dtype=torch.uint8)
+        shown[BAR:] = bar == "all"
+        shown[BAR:, 12:16] = bar in ("all", "speed")
+        self.register_buffer("shown", shown)
+        self.net = _convolutions(3, 32 * 10 * 10)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        pixels = (frames * self.shown).permute(0, 3, 1, 2).float() / 128 - 1  # type: ignore[operator]
+        return _actions(self.net(pixels), self.squash)
+
+
+def _convolutions(channels: int, flat: int) -> nn.Sequential:
+    """04's three convolutions and two dense layers."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 5, stride=2), nn.ReLU(),
+        nn.Conv2d(16, 32, 5, stride=2), nn.ReLU(),
+        nn.Conv2d(32, 32, 3, stride=2), nn.ReLU(), nn.Flatten(),
+        nn.Linear(flat, 128), nn.ReLU(), nn.Linear(128, 3),
+    )  # fmt: skip
+
+
+def mirror_picture(frames: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """`networks.mirror` for whole pictures: two gauges are flipped, each in its place."""
+    flipped = frames.clone()
+    flipped[:, :BAR] = frames[:, :BAR].flip(2)
+    for columns in (slice(37, 59), slice(61, 83)):
+        flipped[:, BAR:, columns] = frames[:, BAR:, columns].flip(2)
+    return flipped, actions * torch.tensor([-1.0, 1.0, 1.0])
+
+
+def mirror_stack(views: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    return views.flip(-1), actions * torch.tensor([-1.0, 1.0, 1.0])  # the bar isn't seen
+
+
+@dataclass(frozen=True)
+class View:
+    network: Callable[[bool], nn.Module]  # squash → network
+    see: Callable[[np.ndarray], np.ndarray] = view
+    mirror: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = mirror
+    history: int = 1  # moments that it sees at once
+
+    def inputs(self, frames: np.ndarray) -> np.ndarray:
+        """What the network gets at each step of one lap."""
+        seen = self.see(frames)
+        if self.history == 1:
+            return seen
+        at = np.arange(len(seen))[:, None] + np.arange(1 - self.history, 1)
+        return seen[np.maximum(at, 0)]
+
+
+def _masked(gauges: str) -> View:
+    return View(lambda squash: Masked(gauges, squash))
+
+
+def _picture(bar: str) -> View:
+    return View(lambda squash: Picture(bar, squash), np.asarray, mirror_picture)
+
+
+def _stacked(count: int) -> View:
+    return View(lambda squash: Stacked(count, squash), mirror=mirror_stack, history=count)
+
+
+VIEWS = {
+    "whole picture": _picture("all"),
+    "whole picture, speed alone": _picture("speed"),
+    "whole picture, no bar": _picture("none"),
+    "all gauges": _masked("speed steering rotation"),
+    "all gauges, convolved": View(Convolved),
+    "speed": _masked("speed"),
+    "speed and steering": _masked("speed steering"),
+    "speed and rotation": _masked("speed rotation"),
+    "no bar": _masked(""),
+    "no bar, 2 frames": _stacked(2),
+    "no bar, 4 frames": _stacked(4),
+}
+
+
+class Student:
+    """A network at the wheel; one with a history begins each lap with its first picture."""
+
+    def __init__(self, model: nn.Module, seen: View) -> None:
+        self.model, self.seen = model.eval(), seen
+        self.reset()
+
+    def reset(self) -> None:
+        self.past: list[np.ndarray] = []
+
+    @torch.no_grad()
+    def act(self, frame: np.ndarray) -> np.ndarray:
+        now = self.seen.see(frame[None])[0]
+        if self.seen.history > 1:
+            self.past = [*(self.past or [now] * (self.seen.history - 1)), now][-self.seen.history :]
+            now = np.stack(self.past)
+        action = self.model(torch.from_numpy(now[None]))[0].numpy()
+        return action.clip([-1, 0, 0], [1, 1, 1]).astype(np.float32)
+
+
+# -- data ----------------------------------------------------------------------------------------
+
+
+class Harder(training.Disturbed):
+    """Bursts that are twice as strong and up to 0.8 s long."""
+
+    strength, length = (0.4, 1.2), (10, 41)
+
+
+LAPS: dict[str, tuple[range, Callable[[Any, np.random.Generator], Any]]] = {
+    "30 clean": (range(30), lambda driver, rng: driver),
+    "66 clean": (range(66), lambda driver, rng: driver),
+    "30 disturbed": (range(30), training.Disturbed),
+    "30 disturbed harder": (range(30), Harder),
+    "held out": (HELD_OUT, lambda driver, rng: driver),
+}
+Recorded = tuple[
+    np.ndarray, np.ndarray
+]  # a lap's frames (T, 96, 96, 3) uint8, the expert's actions (T, 3)
+
+
+def lap_path(name: str, seed: int, what: str) -> Path:
+    """A file of a recorded lap, in a folder of the code that records it."""
+    return data_path("experiments", digest_of(*RECORDS), f"{name}-{seed}-{what}.npy")
+
+
+def record(name: str, seed: int) -> None:
+    """A lap of a set, in files of its own; the labels come last, and say that it is whole."""
+    env = gym.make("FastCarRacing-v3")
+    actor = LAPS[name][1](RacingDriver(env), np.random.default_rng(seed))
+    run = rollout(env, actor, seed, keep_observations=True)
+    labels = np.array(getattr(actor, "labels", run.actions), np.float32)
+    for what, array in (("frames", run.observations), ("labels", labels)):
+        with written_whole(lap_path(name, seed, what)) as file:
+            np.save(file, array)  # type: ignore[arg-type]
+
+
+@cache
+def laps(name: str) -> list[Recorded]:
+    """A set's laps; their frames stay on disk until they are looked at."""
+    return [
+        (
+            np.load(lap_path(name, seed, "frames"), mmap_mode="r"),
+            np.load(lap_path(name, seed, "labels")),
+        )
+        for seed in LAPS[name][0]
+    ]
+
+
+def teach(cell: Cell, data: Sequence[Recorded]) -> Student:
+    """A student of a set of laps, from scratch."""
+    seen = VIEWS[cell.view]
+    torch.manual_seed(cell.seed)
+    model = seen.network(cell.squash)
+    inputs = np.concatenate([seen.inputs(frames) for frames, _ in data])
+    actions = np.concatenate([labels for _, labels in data])
+    losses = {"squared": nn.functional.mse_loss, "absolute": nn.functional.l1_loss}
+    training.train(
+        model,
+        torch.from_numpy(inputs),
+        torch.from_numpy(actions),
+        losses[cell.loss],
+        steps=cell.steps,
+        batch_size=128,
+        learning_rate=2e-3,
+        generator=torch.default_generator,
+        augment=seen.mirror if cell.mirrored else None,
+        average=cell.average,
+        progress=False,
+    )
+    return Student(model, seen)
+
+
+def student_of(cell: Cell) -> tuple[Student, int]:
+    """The cell's student, and how many labels it learned from."""
+    if cell.data != "DAgger":
+        data = laps(cell.data)
+        return teach(cell, data), sum(len(labels) for _, labels in data)
+    env = gym.make("FastCarRacing-v3")
+    driver = RacingDriver(env)
+
+    def drive(student: Student, number: int) -> list[Recorded]:
+        first = FIRST_TRACK + LAPS_A_ROUND * (number - 1)
+        return [ask(env, student, driver, seed) for seed in range(first, first + LAPS_A_ROUND)]
+
+    def fit(data: list[Recorded], number: int) -> Student:
+        return teach(cell, data)
+
+    clean = laps("30 clean")
+    *_, (student, data) = training.dagger(teach(cell, clean), clean, ROUNDS, drive, fit)
+    return student, sum(len(labels) for _, labels in data)
+
+
+def ask(env: gym.Env, student: Student, driver: RacingDriver, seed: int) -> Recorded:
+    """A lap that the student drives, with what the driver would have done."""
+    answers: list[np.ndarray] = []
+    student.reset()
+
+    def drive(frame: np.ndarray) -> np.ndarray:
+        answers.append(driver(frame))
+        return student.act(frame)
+
+    run = rollout(env, drive, seed, keep_observations=True)
+    return run.observations, np.array(answers, np.float32)  # type: ignore[return-value]
+
+
+# -- what a student is asked ---------------------------------------------------------------------
+
+
+class Curtain(FastCarRacing):
+    """FastCarRacing that draws nothing while the curtain is down."""
+
+    down = False
+
+    def _render(self, mode: str) -> Any:
+        return np.zeros((96, 96, 3), np.uint8) if self.down else super()._render(mode)
+
+
+def on_the_road(student: Student) -> dict[str, Any]:
+    """Laps on the validation tracks: returns, ends, and errors on the student's own states."""
+    env = gym.make("FastCarRacing-v3")
+    driver, returns, finished, errors, on_road = RacingDriver(env), [], [], [], []
+    for seed in TRACKS:
+        notes: list[tuple[float, bool]] = []
+        student.reset()
+
+        def drive(frame: np.ndarray, notes: list[tuple[float, bool]] = notes) -> np.ndarray:
+            action = student.act(frame)
+            if len(notes) < FIRST:
+                wanted = driver(frame)[0]
+                error = abs(float(np.clip(action[0], -WHEEL_LOCK, WHEEL_LOCK) - wanted))
+                notes.append((error, off_centre(env) < 1))
+            return action
+
+        run = rollout(env, drive, seed)
+        returns.append(run.total)
+        finished.append(run.finished)
+        errors += [error for error, _ in notes]
+        on_road += [error for error, road in notes if road]
+    return {
+        "returns": " ".join(f"{value:.1f}" for value in returns),
+        "finished": sum(finished),
+        "own_error": np.mean(errors),
+        "own_error_on_road": np.mean(on_road),
+    }
+
+
+def pushed(student: Student) -> dict[str, Any]:
+    """Cars on the road four seconds after the wheel was held at its lock, of 20 each."""
+    env = gym.wrappers.TimeLimit(Curtain(), 1_000)
+    driver, back = RacingDriver(env), {}
+    for push in PUSHES:
+        back[f"back_{push}"] = 0
+        for seed in TRACKS:
+            env.reset(seed=seed)
+            student.reset()
+            side, frame, ended = 1.0 if seed % 2 else -1.0, None, False
+            for step in range(PUSH_AT + push + AFTER):
+                # drawn from four steps before the student has the wheel, for one with a history
+                env.unwrapped.down = step < PUSH_AT + push - 5  # type: ignore[attr-defined]
+                if step >= PUSH_AT + push:
+                    action = student.act(frame)  # type: ignore[arg-type]
+                else:
+                    action = driver(None)
+                    if step >= PUSH_AT:
+                        action[0] = side
+                    if step >= PUSH_AT + push - 4 and student.seen.history > 1:
+                        student.act(frame)  # type: ignore[arg-type]
+                frame, _, terminated, _, info = env.step(action)
+                ended = ended or (terminated and not info.get("lap_finished", True))
+                if terminated:
+                    break
+            back[f"back_{push}"] += bool(off_centre(env) < 1 and not ended)
+    return back
+
+
+def on_paper(student: Student) -> dict[str, Any]:
+    """On the expert's unseen laps: losses, errors where its action changes, and the exchange.
+
+    The exchange: each picture gets the gauges of steering and rotation of another moment; then the
+    student's steering is regressed on what the expert did at the road's and at the gauges' moment.
+    """
+    data, see = laps("held out"), student.seen
+    frames = np.concatenate([frames for frames, _ in data])
+    wanted = np.concatenate([labels for _, labels in data])
+    before = np.concatenate([np.r_[labels[:1], labels[:-1]] for _, labels in data])[:, 0]
+    said = _answers(student, np.concatenate([see.inputs(lap) for lap, _ in data]))
+    steering = wanted[:, 0]
+    changes = np.abs(steering - before)
+    most = changes >= np.quantile(changes, 0.9)
+    result = {
+        "held_out_loss": np.square(said - wanted).mean(),
+        "error": np.abs(said[:, 0] - steering).mean(),
+        "error_at_changes": np.abs(said[:, 0] - steering)[most].mean(),
+        "repeat_at_changes": changes[most].mean(),
+        "road": np.nan,
+        "gauges": np.nan,
+    }
+    if see.history == 1:
+        other = np.random.default_rng(0).permutation(len(frames))
+        exchanged = frames.copy()
+        for columns in (slice(37, 59), slice(61, 83)):
+            exchanged[:, BAR:, columns] = frames[other, BAR:, columns]
+        answer = _answers(student, see.see(exchanged))[:, 0]
+        known = np.stack([steering, steering[other], np.ones_like(steering)], axis=1)
+        (result["road"], result["gauges"], _), *_ = np.linalg.lstsq(known, answer, rcond=None)
+    return result
+
+
+@torch.no_grad()
+def _answers(student: Student, inputs: np.ndarray) -> np.ndarray:
+    parts = torch.from_numpy(inputs).split(250)
+    out = torch.cat([student.model(part) for part in parts]).numpy()
+    return out.clip([-1, 0, 0], [1, 1, 1])
+
+
+def measure(cell: Cell) -> dict[str, Any]:
+    """Train the cell's student, and all that is known of it."""
+    began = time.process_time()
+    student, labels = student_of(cell)
+    taught = time.process_time() - began
+    row: dict[str, Any] = {"labels": labels, **on_paper(student)}
+    row |= on_the_road(student) | pushed(student)
+    return row | {"training_s": round(taught), "all_s": round(time.process_time() - began)}
+
+
+# -- the cells, and the file ---------------------------------------------------------------------
+
+
+def rows() -> list[Cell]:
+    """One cell for each row of the tables, the most telling first."""
+    found = [Cell("30 clean", seen) for seen in ("all gauges", "speed", "whole picture")]
+    found += [Cell("30 disturbed", seen) for seen in ("all gauges", "speed", "whole picture")]
+    found += [Cell("DAgger", seen) for seen in ("all gauges", "speed", "whole picture")]
+    found += [Cell("30 clean", seen) for seen in VIEWS]
+    found += [Cell("66 clean", seen) for seen in ("all gauges", "speed", "whole picture")]
+    found += [Cell("30 disturbed harder", seen) for seen in ("all gauges", "speed")]
+    for base in (Cell("30 clean", s) for s in ("all gauges", "speed", "whole picture")):
+        found += [replace(base, steps=4_000), replace(base, steps=2_000)]
+        found += [replace(base, loss="absolute", squash=False), replace(base, squash=False)]
+        found += [replace(base, average=0.0), replace(base, mirrored=False)]
+    found += [Cell("30 disturbed", s) for s in ("no bar", "no bar, 2 frames", "no bar, 4 frames")]
+    found += [Cell("DAgger", s) for s in ("no bar", "no bar, 2 frames")]
+    return list(dict.fromkeys(found))
+
+
+RECORDS: list[Any] = [drivers, car_racing, rollout, training.Disturbed, Harder]
+
+
+@cache
+def digest_of(*code: Any) -> str:
+    """12 digits of modules, classes and functions; docstrings and comments don't count."""
+    text = []
+    for one in code:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
+                node.body = node.body[bool(ast.get_docstring(node)) :]
+        text.append(ast.dump(tree))
+    return hashlib.sha256("".join(text).encode()).hexdigest()[:12]
+
+
+def digest() -> str:
+    """Of the code that the results depend on."""
+    taught = [DrivingCNN, view, mirror, training.train, training.dagger]
+    here = [Cell, Masked, Convolved, Stacked, Picture, View, Student, Curtain, mirror_picture]
+    here += [mirror_stack, teach, student_of, ask, on_the_road, pushed, on_paper]
+    numbers = TRACKS, HELD_OUT, ROUNDS, LAPS_A_ROUND, FIRST_TRACK, PUSH_AT, PUSHES, AFTER, FIRST
+    both = digest_of(*RECORDS, *taught, *here) + repr((numbers, ROAD, VIEWS.keys(), LAPS.keys()))
+    return hashlib.sha256(both.encode()).hexdigest()[:12]
+
+
+KEY = tuple(field.name for field in fields(Cell))
+ANY = astuple(Cell("", ""))
+
+
+class ResultsError(ValueError):
+    """A results file that can't be used; the message names file and line, and says what to do."""
+
+
+def read(path: Path = FILE) -> dict[Cell, dict[str, str]]:
+    """The results so far: cell → row. Raises ResultsError where a line is no result."""
+    found: dict[Cell, dict[str, str]] = {}
+    if not path.exists():
+        return found
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        table = csv.DictReader(file)
+        for row in table:
+            try:
+                if None in row or None in row.values() or len(row["digest"]) != 12:
+                    raise ValueError("a row that was cut, or too long")
+                cell = Cell(*(_as(type(v), row[name]) for name, v in zip(KEY, ANY, strict=True)))
+                if cell in found:
+                    raise ValueError("the second result of a cell")
+                found[cell] = row
+            except (KeyError, ValueError) as error:
+                raise ResultsError(
+                    f"{path}, line {table.line_num}: {error!r}. Nothing was made or written. Mend "
+                    f"the line, or take the last committed file: git checkout HEAD {path}"
+                ) from error
+    return found
+
+
+def _as(kind: type, text: str) -> Any:
+    if kind is bool and text not in ("True", "False"):
+        raise ValueError(f"{text!r} is neither True nor False")
+    return text == "True" if kind is bool else kind(text)
+
+
+def write(results: dict[Cell, dict[str, Any]], path: Path = FILE) -> None:
+    """All results, in the order of their cells, whole or not at all."""
+    text = io.StringIO(newline="")
+    names = list(next(iter(results.values())))
+    table = csv.DictWriter(text, names, lineterminator="\n")
+    table.writeheader()
+    order = {replace(cell, seed=0): i for i, cell in enumerate(rows())}
+    known = sorted(results, key=lambda c: (order.get(replace(c, seed=0), 999), astuple(c)))
+    table.writerows(results[cell] for cell in known)
+    with written_whole(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def row_of(cell: Cell) -> tuple[Cell, dict[str, Any]]:
+    """A cell with its row; numbers are rounded to what they are worth."""
+    row = {**dict(zip(KEY, astuple(cell), strict=True)), "digest": digest(), **measure(cell)}
+    return cell, {
+        k: f"{v:.5g}" if isinstance(v, float | np.floating) else v for k, v in row.items()
+    }
+
+
+def run(cells: Iterable[Cell], workers: int, path: Path = FILE) -> None:
+    """Make what is missing in ``path`` or belongs to other code."""
+    results: dict[Cell, dict[str, Any]] = dict(read(path))
+    missing = [c for c in cells if c not in results or results[c]["digest"] != digest()]
+    needed = {"30 clean" if cell.data == "DAgger" else cell.data for cell in missing}
+    tasks = [(name, seed) for name in ("held out", *sorted(needed)) for seed in LAPS[name][0]]
+    tasks = [task for task in tasks if not lap_path(*task, "labels").exists()]
+    for _ in tqdm(in_workers(record, tasks, workers), "laps", len(tasks), leave=False):
+        pass
+    made = in_workers(row_of, [(cell,) for cell in missing], workers, ordered=False)
+    for cell, row in tqdm(made, "cells", len(missing)):
+        results[cell] = row
+        write(results, path)
+
+
+def interval(returns: np.ndarray) -> tuple[float, float]:
+    """The 95% bootstrap interval of the mean over trainings and tracks, (trainings, tracks).
+
+    Both are drawn anew: other trainings on other tracks would land there.
+    """
+    rng = np.random.default_rng(0)
+    trainings, tracks = (rng.integers(n, size=(4_000, n)) for n in returns.shape)
+    means = returns[trainings[:, :, None], tracks[:, None, :]].mean(axis=(1, 2))
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def table(results: dict[Cell, dict[str, str]]) -> Iterator[str]:
+    """A line for each row: the mean return, its interval, each training's, and the rest."""
+    for base in rows():
+        mine = [results[c] for c in (replace(base, seed=s) for s in range(SEEDS)) if c in results]
+        if not mine:
+            continue
+        returns = np.array([[float(v) for v in row["returns"].split()] for row in mine])
+        low, high = interval(returns)
+        settings = zip(KEY[2:-1], astuple(base)[2:-1], ANY[2:-1], strict=True)
+        changed = [f"{name}={value}" for name, value, usual in settings if value != usual]
+        means = " ".join(f"{value:4.0f}" for value in returns.mean(axis=1))
+        backs = " / ".join(" ".join(row[f"back_{push}"] for row in mine) for push in PUSHES)
+        names = "held_out_loss", "error_at_changes", "own_error", "road", "gauges"
+        numbers = [np.mean([float(row[name]) for row in mine]) for name in names]
+        yield (
+            f"{', '.join([base.data, base.view, *changed]):50} {returns.mean():4.0f} "
+            f"[{low:4.0f}, {high:4.0f}] ({means}) finished {' '.join(r['finished'] for r in mine)}"
+            f" | back {backs} | loss {{:.4f}}, at changes {{:.3f}}, own {{:.3f}}, road {{:.2f}}, "
+            "gauges {:.2f}".format(*numbers)
+        )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description="The full experiments behind the notebooks.")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings of each row")
+    parser.add_argument("--rows", type=int, default=None, help="only so many rows")
+    parser.add_argument("--table", action="store_true", help="show what is there, make nothing")
+    options = parser.parse_args(arguments)
+    if not options.table:
+        bases = rows()[: options.rows]
+        run([replace(b, seed=s) for s in range(options.seeds) for b in bases], options.workers)
+    print("\n".join(table(read())))
+
+
+if __name__ == "__main__":
+    import experiments  # so that workers find all of this under the module's name
+
+    experiments.main()
