@@ -67,7 +67,7 @@ def plain_racing_clone() -> DrivingCNN:
 
 
 def racing_clone() -> DrivingCNN:
-    """04-clone-car-racing's better clone: the same on laps that were disturbed."""
+    """04-clone-car-racing's clone of disturbed laps: the same network and training."""
 
     def make() -> DrivingCNN:
         env = gym.make("FastCarRacing-v3")
