@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import experiments
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,8 @@ from experiments import VIEWS, Cell
 
 from helpers import training
 from helpers.networks import ROAD
+from helpers.results import interval
+from helpers.worlds.drivers import RacingDriver
 
 CELLS = [Cell("30 clean", "speed", seed=seed) for seed in range(3)]
 
@@ -29,9 +33,8 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Cell]:
         return {"labels": 5, "held_out_loss": np.float32(1 / 3), "returns": f"{cell.seed}.0 2.0"}
 
     monkeypatch.setattr(experiments, "measure", measure)
-    monkeypatch.setattr(
-        experiments, "LAPS", {"held out": (range(0), None), "30 clean": (range(0), None)}
-    )
+    monkeypatch.setattr(experiments, "lap_set", lambda name: [])
+    monkeypatch.setattr(experiments, "digest", lambda data, seen: f"code{len(data):3}{len(seen):5}")
     return cells
 
 
@@ -61,9 +64,9 @@ def test_the_interval_counts_trainings_and_tracks() -> None:
     tracks = np.linspace(-50, 50, 20)
     alike = np.tile(tracks, (5, 1))
     spread = alike + np.linspace(-100, 100, 5)[:, None]
-    (low, high), (lower, higher) = experiments.interval(alike), experiments.interval(spread)
+    (low, high), (lower, higher) = interval(alike), interval(spread)
     assert 20 < high - low < 35 and higher - lower > 3 * (high - low)
-    assert experiments.interval(np.full((2, 3), 7.0)) == (7, 7)
+    assert interval(np.full((2, 3), 7.0)) == (7, 7)
 
 
 @pytest.mark.parametrize("harm", ["cut", "header", "word", "twice", "conflict"])
@@ -89,9 +92,9 @@ def test_a_file_that_was_touched_is_named_and_left(
 def test_results_of_other_code_are_made_again(
     tmp_path: Path, made: list[Cell], monkeypatch
 ) -> None:
-    path, digest = tmp_path / "causes.csv", experiments.digest()
+    path, digest = tmp_path / "causes.csv", experiments.digest("30 clean", "speed")
     experiments.run(CELLS, 1, path)
-    monkeypatch.setattr(experiments, "digest", lambda: "othercode000")
+    monkeypatch.setattr(experiments, "digest", lambda data, seen: "othercode000")
     experiments.run(CELLS[:1], 1, path)
     assert made == [*CELLS, CELLS[0]]
     digests = [row["digest"] for row in experiments.read(path).values()]
@@ -153,13 +156,15 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("IL_DATA", str(tmp_path))
     monkeypatch.setattr(experiments, "TRACKS", range(10_000, 10_001))
     monkeypatch.setattr(experiments, "PUSHES", (5,))
-    monkeypatch.setattr(experiments, "ROUNDS", 1)
-    monkeypatch.setattr(experiments, "LAPS_A_ROUND", 1)
-    kept = {name: (tracks[:1], how) for name, (tracks, how) in experiments.LAPS.items()}
-    monkeypatch.setattr(experiments, "LAPS", kept)
-    experiments.laps.cache_clear()
+    fewer = {name: (1, 1, how) for name, (_, _, how) in experiments.ASKED.items()}
+    monkeypatch.setattr(experiments, "ASKED", fewer)
+    lap_set = experiments.lap_set
+    monkeypatch.setattr(experiments, "lap_set", lambda name: lap_set(name)[:1])
+    for kept in (experiments.laps, experiments.digest):
+        kept.cache_clear()
     yield
-    experiments.laps.cache_clear()
+    for kept in (experiments.laps, experiments.digest):
+        kept.cache_clear()
 
 
 def test_a_cell_gives_the_same_numbers_again(small: None, tmp_path: Path) -> None:
@@ -181,6 +186,58 @@ def test_a_cell_gives_the_same_numbers_again(small: None, tmp_path: Path) -> Non
     assert list(experiments.table(first)) == []  # these settings are no row of the tables
 
 
+def test_a_digest_follows_what_the_cell_depends_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [
+        ("30 clean", "speed"),
+        ("30 disturbed", "speed"),
+        ("DAgger", "no bar"),
+        ("take-over", "speed"),
+    ]
+    before = [experiments.digest(*name) for name in names]
+    assert len(set(before)) == 4 and all(len(one) == 12 for one in before)
+    experiments.digest.cache_clear()
+
+    class Disturbed(training.Disturbed):
+        length = (1, 2)
+
+    monkeypatch.setitem(experiments.KINDS, "disturbed", Disturbed)
+    changed = [experiments.digest(*name) != old for name, old in zip(names, before, strict=True)]
+    experiments.digest.cache_clear()
+    assert changed == [False, True, False, False]
+
+
+def test_the_driver_takes_over_at_the_edge_and_its_steps_alone_are_kept() -> None:
+    env = gym.make("FastCarRacing-v3", max_episode_steps=150)
+    lost = SimpleNamespace(
+        reset=lambda: None, act=lambda frame: np.array([0.2, 0.3, 0], np.float32)
+    )
+    frames, labels = experiments.take_over(env, lost, RacingDriver(env), 0)
+    assert 25 <= len(labels) == len(frames) < 150 and frames.shape[1:] == (96, 96, 3)
+    assert np.abs(labels[:, 0] - 0.2).min() > 1e-3  # the driver's, never the student's
+    driver = RacingDriver(env)
+    good = SimpleNamespace(reset=lambda: None, act=lambda frame: driver(frame))
+    frames, labels = experiments.take_over(env, good, driver, 0)
+    assert frames.shape == (0, 96, 96, 3) and labels.shape == (0, 3)
+
+
+def test_where_no_road_is_in_sight_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    road, grass = np.zeros((2, 96, 96, 3), np.uint8)
+    road[..., 1], grass[..., 1] = 204, 204
+    road[40:60, 30:50] = 105
+    both = np.array([road, grass, road]), np.eye(3, dtype=np.float32)
+    monkeypatch.setattr(experiments, "ask", lambda *about: both)
+    frames, labels = experiments.ask_in_sight(None, None, None, 0)
+    assert len(frames) == 2 and (labels == np.eye(3)[[0, 2]]).all()
+
+
+def test_the_most_telling_rows_are_finished_first() -> None:
+    rows, found = experiments.rows(), experiments.cells()
+    assert len(set(found)) == len(found) == experiments.SEEDS * len(rows)
+    first = {replace(cell, seed=0) for cell in found[: experiments.SEEDS * experiments.TELLING]}
+    assert first == set(rows[: experiments.TELLING])
+    assert [cell.seed for cell in found[experiments.SEEDS * experiments.TELLING :]][:30] == [0] * 30
+
+
 def test_the_committed_results_belong_to_the_committed_code() -> None:
-    stale = {row["digest"] for row in experiments.read().values()} - {experiments.digest()}
+    stale = [cell for cell, row in experiments.read().items() if experiments.is_stale(cell, row)]
     assert not stale, "the code has changed since: make experiments"

@@ -34,18 +34,18 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from helpers import ROOT, data_path, training
+from helpers import data_path, training
 from helpers.networks import ROAD, DrivingCNN, mirror, view
 from helpers.plumbing import in_workers, written_whole
+from helpers.results import CAUSES, interval
 from helpers.rollouts import rollout
 from helpers.worlds import car_racing, drivers
 from helpers.worlds.car_racing import FastCarRacing, off_centre
 from helpers.worlds.drivers import WHEEL_LOCK, RacingDriver
 
-FILE = ROOT / "notebooks" / "results" / "causes.csv"
 TRACKS = range(10_000, 10_020)  # validation: returns, errors, pushes
 HELD_OUT = range(10_900, 10_904)  # validation: the expert's laps for losses and for the exchange
-ROUNDS, LAPS_A_ROUND, FIRST_TRACK = 2, 8, 1_000  # of DAgger
+FIRST_TRACK = 1_000  # of the laps on which the expert is asked
 PUSH_AT, PUSHES, AFTER = 100, (0, 10, 20, 30), 200  # steps
 FIRST = 500  # steps of a lap whose errors count: ten seconds
 SEEDS = 5
@@ -55,7 +55,11 @@ BAR = 84  # first row of the bar in a picture; its gauges stand in columns 12:16
 
 @dataclass(frozen=True)
 class Cell:
-    """One training. ``steps`` of 128 pairs; ``average`` is the share whose weights are averaged."""
+    """One training. ``steps`` of 128 pairs; ``average`` is the share whose weights are averaged.
+
+    data  "<count> <kind of lap>", see `KINDS`, or one of `ASKED`
+    view  one of `VIEWS`
+    """
 
     data: str
     view: str
@@ -155,10 +159,14 @@ def mirror_stack(views: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class View:
-    network: Callable[[bool], nn.Module]  # squash → network
+    kind: Callable[..., nn.Module]  # (*about, squash) → network
+    about: tuple[Any, ...] = ()
     see: Callable[[np.ndarray], np.ndarray] = view
     mirror: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = mirror
     history: int = 1  # moments that it sees at once
+
+    def network(self, squash: bool) -> nn.Module:
+        return self.kind(*self.about, squash)
 
     def inputs(self, frames: np.ndarray) -> np.ndarray:
         """What the network gets at each step of one lap."""
@@ -170,15 +178,15 @@ class View:
 
 
 def _masked(gauges: str) -> View:
-    return View(lambda squash: Masked(gauges, squash))
+    return View(Masked, (gauges,))
 
 
 def _picture(bar: str) -> View:
-    return View(lambda squash: Picture(bar, squash), np.asarray, mirror_picture)
+    return View(Picture, (bar,), np.asarray, mirror_picture)
 
 
 def _stacked(count: int) -> View:
-    return View(lambda squash: Stacked(count, squash), mirror=mirror_stack, history=count)
+    return View(Stacked, (count,), mirror=mirror_stack, history=count)
 
 
 VIEWS = {
@@ -225,31 +233,36 @@ class Harder(training.Disturbed):
     strength, length = (0.4, 1.2), (10, 41)
 
 
-LAPS: dict[str, tuple[range, Callable[[Any, np.random.Generator], Any]]] = {
-    "30 clean": (range(30), lambda driver, rng: driver),
-    "66 clean": (range(66), lambda driver, rng: driver),
-    "30 disturbed": (range(30), training.Disturbed),
-    "30 disturbed harder": (range(30), Harder),
-    "held out": (HELD_OUT, lambda driver, rng: driver),
-}
-Recorded = tuple[
-    np.ndarray, np.ndarray
-]  # a lap's frames (T, 96, 96, 3) uint8, the expert's actions (T, 3)
+def clean(driver: Any, rng: np.random.Generator) -> Any:
+    return driver
 
 
-def lap_path(name: str, seed: int, what: str) -> Path:
+KINDS = {"clean": clean, "disturbed": training.Disturbed, "disturbed harder": Harder}
+# a lap's frames (T, 96, 96, 3) uint8, the expert's actions (T, 3)
+Recorded = tuple[np.ndarray, np.ndarray]
+
+
+def lap_set(name: str) -> list[tuple[str, int]]:
+    """The laps of a set, as (kind, track)."""
+    if name == "held out":
+        return [("clean", seed) for seed in HELD_OUT]
+    count, kind = name.split(" ", 1)
+    return [(kind, seed) for seed in range(int(count))]
+
+
+def lap_path(kind: str, seed: int, what: str) -> Path:
     """A file of a recorded lap, in a folder of the code that records it."""
-    return data_path("experiments", digest_of(*RECORDS), f"{name}-{seed}-{what}.npy")
+    return data_path("experiments", digest_of(*RECORDS, KINDS[kind]), f"{kind}-{seed}-{what}.npy")
 
 
-def record(name: str, seed: int) -> None:
-    """A lap of a set, in files of its own; the labels come last, and say that it is whole."""
+def record(kind: str, seed: int) -> None:
+    """A lap, in files of its own; the labels come last, and say that it is whole."""
     env = gym.make("FastCarRacing-v3")
-    actor = LAPS[name][1](RacingDriver(env), np.random.default_rng(seed))
+    actor = KINDS[kind](RacingDriver(env), np.random.default_rng(seed))
     run = rollout(env, actor, seed, keep_observations=True)
     labels = np.array(getattr(actor, "labels", run.actions), np.float32)
     for what, array in (("frames", run.observations), ("labels", labels)):
-        with written_whole(lap_path(name, seed, what)) as file:
+        with written_whole(lap_path(kind, seed, what)) as file:
             np.save(file, array)  # type: ignore[arg-type]
 
 
@@ -257,11 +270,8 @@ def record(name: str, seed: int) -> None:
 def laps(name: str) -> list[Recorded]:
     """A set's laps; their frames stay on disk until they are looked at."""
     return [
-        (
-            np.load(lap_path(name, seed, "frames"), mmap_mode="r"),
-            np.load(lap_path(name, seed, "labels")),
-        )
-        for seed in LAPS[name][0]
+        (np.load(lap_path(*lap, "frames"), mmap_mode="r"), np.load(lap_path(*lap, "labels")))
+        for lap in lap_set(name)
     ]
 
 
@@ -291,21 +301,22 @@ def teach(cell: Cell, data: Sequence[Recorded]) -> Student:
 
 def student_of(cell: Cell) -> tuple[Student, int]:
     """The cell's student, and how many labels it learned from."""
-    if cell.data != "DAgger":
+    if cell.data not in ASKED:
         data = laps(cell.data)
         return teach(cell, data), sum(len(labels) for _, labels in data)
+    rounds, each, question = ASKED[cell.data]
     env = gym.make("FastCarRacing-v3")
     driver = RacingDriver(env)
 
     def drive(student: Student, number: int) -> list[Recorded]:
-        first = FIRST_TRACK + LAPS_A_ROUND * (number - 1)
-        return [ask(env, student, driver, seed) for seed in range(first, first + LAPS_A_ROUND)]
+        first = FIRST_TRACK + each * (number - 1)
+        return [question(env, student, driver, seed) for seed in range(first, first + each)]
 
     def fit(data: list[Recorded], number: int) -> Student:
         return teach(cell, data)
 
-    clean = laps("30 clean")
-    *_, (student, data) = training.dagger(teach(cell, clean), clean, ROUNDS, drive, fit)
+    begin = laps("30 clean")
+    *_, (student, data) = training.dagger(teach(cell, begin), begin, rounds, drive, fit)
     return student, sum(len(labels) for _, labels in data)
 
 
@@ -320,6 +331,51 @@ def ask(env: gym.Env, student: Student, driver: RacingDriver, seed: int) -> Reco
 
     run = rollout(env, drive, seed, keep_observations=True)
     return run.observations, np.array(answers, np.float32)  # type: ignore[return-value]
+
+
+def ask_in_sight(env: gym.Env, student: Student, driver: RacingDriver, seed: int) -> Recorded:
+    """The same, without the moments whose picture shows next to no road."""
+    frames, labels = ask(env, student, driver, seed)
+    seen = view(frames)[:, :ROAD]
+    kept = ((seen > 95) & (seen < 115)).sum(axis=(1, 2)) >= 20  # pixels of the road's grey
+    return frames[kept], labels[kept]
+
+
+def take_over(env: gym.Env, student: Student, driver: RacingDriver, seed: int) -> Recorded:
+    """A lap that the student drives until the driver takes the wheel; only its steps are kept.
+
+    It does so when the car's middle is almost at the road's edge, for half a second at least and
+    until the car is well inside (human-gated, as HG-DAgger: Kelly et al. 2019).
+    """
+    kept: list[tuple[np.ndarray, np.ndarray]] = []
+    held = 0
+    student.reset()
+
+    def drive(frame: np.ndarray) -> np.ndarray:
+        nonlocal held
+        off, action = off_centre(env), student.act(frame)
+        held = held + 1 if off > 0.8 or 0 < held < 25 or (held and off > 0.4) else 0
+        if held:
+            action = driver(frame)
+            kept.append((np.array(frame), action))
+        return action
+
+    rollout(env, drive, seed)
+    frames, labels = zip(*kept, strict=True) if kept else (np.empty((0, 96, 96, 3), np.uint8), [])
+    return np.array(frames), np.array(labels, np.float32).reshape(-1, 3)
+
+
+# Beside thirty clean laps: rounds, laps of the student a round, and what the driver does there
+Question = Callable[[gym.Env, Student, RacingDriver, int], Recorded]
+ASKED: dict[str, tuple[int, int, Question]] = {
+    "DAgger": (2, 8, ask),
+    "DAgger, 1 round": (1, 8, ask),
+    "DAgger, 4 rounds": (4, 8, ask),
+    "DAgger, lap by lap": (16, 1, ask),
+    "DAgger, road in sight": (2, 8, ask_in_sight),
+    "take-over": (2, 8, take_over),
+    "take-over, 4 rounds": (4, 8, take_over),
+}
 
 
 # -- what a student is asked ---------------------------------------------------------------------
@@ -447,22 +503,38 @@ def measure(cell: Cell) -> dict[str, Any]:
 
 def rows() -> list[Cell]:
     """One cell for each row of the tables, the most telling first."""
-    found = [Cell("30 clean", seen) for seen in ("all gauges", "speed", "whole picture")]
-    found += [Cell("30 disturbed", seen) for seen in ("all gauges", "speed", "whole picture")]
-    found += [Cell("DAgger", seen) for seen in ("all gauges", "speed", "whole picture")]
-    found += [Cell("30 clean", seen) for seen in VIEWS]
-    found += [Cell("66 clean", seen) for seen in ("all gauges", "speed", "whole picture")]
-    found += [Cell("30 disturbed harder", seen) for seen in ("all gauges", "speed")]
-    for base in (Cell("30 clean", s) for s in ("all gauges", "speed", "whole picture")):
-        found += [replace(base, steps=4_000), replace(base, steps=2_000)]
-        found += [replace(base, loss="absolute", squash=False), replace(base, squash=False)]
+    gauges, speed, whole = "all gauges", "speed", "whole picture"
+    found = [Cell("30 clean", seen) for seen in (gauges, speed, whole)]
+    found += [Cell("30 disturbed", seen) for seen in (gauges, speed)]
+    found += [Cell("DAgger", seen) for seen in (gauges, speed)]
+    found += [Cell("66 clean", seen) for seen in (gauges, speed)]
+    found += [Cell("30 clean", seen) for seen in VIEWS if "frames" not in seen]
+    found += [Cell("take-over", gauges), Cell("DAgger, 1 round", gauges)]
+    found += [replace(Cell("30 clean", gauges), steps=4_000), Cell("30 disturbed", whole)]
+    found += [replace(Cell("30 clean", gauges), loss="absolute", squash=False)]
+    found += [replace(Cell("30 clean", gauges), mirrored=False)]
+    found += [replace(Cell("30 clean", gauges), average=0.0), Cell("30 disturbed harder", gauges)]
+    found += [Cell("30 clean", "no bar, 2 frames"), Cell("30 disturbed", "no bar, 2 frames")]
+    found += [Cell(data, gauges) for data in ("DAgger, 4 rounds", "DAgger, road in sight")]
+    found += [Cell(data, gauges) for data in ("50 disturbed", "take-over, 4 rounds")]
+    found += [Cell("66 clean", whole), Cell("DAgger", whole), Cell("DAgger, lap by lap", gauges)]
+    found += [Cell("30 disturbed harder", speed), Cell("30 disturbed", "no bar")]
+    for base in (Cell("30 clean", seen) for seen in (speed, whole)):
+        found += [replace(base, loss="absolute", squash=False), replace(base, steps=4_000)]
         found += [replace(base, average=0.0), replace(base, mirrored=False)]
-    found += [Cell("30 disturbed", s) for s in ("no bar", "no bar, 2 frames", "no bar, 4 frames")]
-    found += [Cell("DAgger", s) for s in ("no bar", "no bar, 2 frames")]
+    found += [replace(Cell("DAgger, 4 rounds", gauges), steps=2_000)]
     return list(dict.fromkeys(found))
 
 
-RECORDS: list[Any] = [drivers, car_racing, rollout, training.Disturbed, Harder]
+def cells(seeds: int = SEEDS, count: int | None = None) -> list[Cell]:
+    """All trainings: five of the first rows before one of the next ones."""
+    found = rows()[:count]
+    groups = found[:TELLING], found[TELLING:]
+    return [replace(base, seed=seed) for g in groups for seed in range(seeds) for base in g]
+
+
+TELLING = 9  # rows on which the argument stands
+RECORDS: list[Any] = [drivers, car_racing, rollout]
 
 
 @cache
@@ -478,14 +550,18 @@ def digest_of(*code: Any) -> str:
     return hashlib.sha256("".join(text).encode()).hexdigest()[:12]
 
 
-def digest() -> str:
-    """Of the code that the results depend on."""
-    taught = [DrivingCNN, view, mirror, training.train, training.dagger]
-    here = [Cell, Masked, Convolved, Stacked, Picture, View, Student, Curtain, mirror_picture]
-    here += [mirror_stack, teach, student_of, ask, on_the_road, pushed, on_paper]
-    numbers = TRACKS, HELD_OUT, ROUNDS, LAPS_A_ROUND, FIRST_TRACK, PUSH_AT, PUSHES, AFTER, FIRST
-    both = digest_of(*RECORDS, *taught, *here) + repr((numbers, ROAD, VIEWS.keys(), LAPS.keys()))
-    return hashlib.sha256(both.encode()).hexdigest()[:12]
+@cache
+def digest(data: str, seen: str) -> str:
+    """Of the code that the results of such a cell depend on."""
+    code: list[Any] = [*RECORDS, DrivingCNN, view, mirror, training.train, VIEWS[seen].kind]
+    code += [VIEWS[seen].mirror, View, Student, Curtain, teach, on_the_road, pushed, on_paper]
+    if data in ASKED:
+        code += [training.dagger, student_of, ASKED[data][2], ask]
+    else:
+        code += [KINDS[lap_set(data)[0][0]]]
+    numbers = TRACKS, HELD_OUT, FIRST_TRACK, PUSH_AT, PUSHES, AFTER, FIRST, ROAD
+    about = numbers, VIEWS[seen].about, VIEWS[seen].history, ASKED.get(data, ())[:2]
+    return hashlib.sha256((digest_of(*code) + repr(about)).encode()).hexdigest()[:12]
 
 
 KEY = tuple(field.name for field in fields(Cell))
@@ -496,7 +572,7 @@ class ResultsError(ValueError):
     """A results file that can't be used; the message names file and line, and says what to do."""
 
 
-def read(path: Path = FILE) -> dict[Cell, dict[str, str]]:
+def read(path: Path = CAUSES) -> dict[Cell, dict[str, str]]:
     """The results so far: cell → row. Raises ResultsError where a line is no result."""
     found: dict[Cell, dict[str, str]] = {}
     if not path.exists():
@@ -525,7 +601,7 @@ def _as(kind: type, text: str) -> Any:
     return text == "True" if kind is bool else kind(text)
 
 
-def write(results: dict[Cell, dict[str, Any]], path: Path = FILE) -> None:
+def write(results: dict[Cell, dict[str, Any]], path: Path = CAUSES) -> None:
     """All results, in the order of their cells, whole or not at all."""
     text = io.StringIO(newline="")
     names = list(next(iter(results.values())))
@@ -540,18 +616,24 @@ def write(results: dict[Cell, dict[str, Any]], path: Path = FILE) -> None:
 
 def row_of(cell: Cell) -> tuple[Cell, dict[str, Any]]:
     """A cell with its row; numbers are rounded to what they are worth."""
-    row = {**dict(zip(KEY, astuple(cell), strict=True)), "digest": digest(), **measure(cell)}
+    key = dict(zip(KEY, astuple(cell), strict=True))
+    row = {**key, "digest": digest(cell.data, cell.view), **measure(cell)}
     return cell, {
         k: f"{v:.5g}" if isinstance(v, float | np.floating) else v for k, v in row.items()
     }
 
 
-def run(cells: Iterable[Cell], workers: int, path: Path = FILE) -> None:
+def is_stale(cell: Cell, row: dict[str, Any] | None) -> bool:
+    """Whether a cell's result is missing or belongs to other code."""
+    return row is None or row["digest"] != digest(cell.data, cell.view)
+
+
+def run(wanted: Iterable[Cell], workers: int, path: Path = CAUSES) -> None:
     """Make what is missing in ``path`` or belongs to other code."""
     results: dict[Cell, dict[str, Any]] = dict(read(path))
-    missing = [c for c in cells if c not in results or results[c]["digest"] != digest()]
-    needed = {"30 clean" if cell.data == "DAgger" else cell.data for cell in missing}
-    tasks = [(name, seed) for name in ("held out", *sorted(needed)) for seed in LAPS[name][0]]
+    missing = [c for c in wanted if is_stale(c, results.get(c))]
+    needed = {"30 clean" if cell.data in ASKED else cell.data for cell in missing}
+    tasks = sorted({lap for name in ("held out", *needed) for lap in lap_set(name)})
     tasks = [task for task in tasks if not lap_path(*task, "labels").exists()]
     for _ in tqdm(in_workers(record, tasks, workers), "laps", len(tasks), leave=False):
         pass
@@ -559,18 +641,6 @@ def run(cells: Iterable[Cell], workers: int, path: Path = FILE) -> None:
     for cell, row in tqdm(made, "cells", len(missing)):
         results[cell] = row
         write(results, path)
-
-
-def interval(returns: np.ndarray) -> tuple[float, float]:
-    """The 95% bootstrap interval of the mean over trainings and tracks, (trainings, tracks).
-
-    Both are drawn anew: other trainings on other tracks would land there.
-    """
-    rng = np.random.default_rng(0)
-    trainings, tracks = (rng.integers(n, size=(4_000, n)) for n in returns.shape)
-    means = returns[trainings[:, :, None], tracks[:, None, :]].mean(axis=(1, 2))
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def table(results: dict[Cell, dict[str, str]]) -> Iterator[str]:
@@ -604,8 +674,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true", help="show what is there, make nothing")
     options = parser.parse_args(arguments)
     if not options.table:
-        bases = rows()[: options.rows]
-        run([replace(b, seed=s) for s in range(options.seeds) for b in bases], options.workers)
+        run(cells(options.seeds, options.rows), options.workers)
     print("\n".join(table(read())))
 
 
