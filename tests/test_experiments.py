@@ -11,11 +11,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from experiments import VIEWS, Cell
+from cells import ResultsError, read
+from experiments import VIEWS, Cell, digest_of_cell
 
 from helpers import training
 from helpers.networks import ROAD
-from helpers.results import interval
+from helpers.results import CAUSES, interval
 from helpers.worlds.drivers import RacingDriver
 
 CELLS = [Cell("30 clean", "speed", seed=seed) for seed in range(3)]
@@ -42,13 +43,13 @@ def test_it_goes_on_where_it_was(tmp_path: Path, made: list[Cell]) -> None:
     path = tmp_path / "results" / "causes.csv"
     with pytest.raises(KeyboardInterrupt):
         experiments.run([CELLS[0], replace(CELLS[0], seed=7), CELLS[1]], 1, path)
-    assert made == CELLS[:1] and list(experiments.read(path)) == made
+    assert made == CELLS[:1] and list(read(path, Cell)) == made
     experiments.run(CELLS, 1, path)
     assert made == CELLS
     before = path.read_bytes()
     experiments.run(CELLS, 1, path)
     assert made == CELLS and path.read_bytes() == before
-    assert experiments.read(path)[CELLS[2]]["held_out_loss"] == "0.33333"
+    assert read(path, Cell)[CELLS[2]]["held_out_loss"] == "0.33333"
 
 
 def test_bursts_are_stronger_in_the_harder_laps() -> None:
@@ -84,7 +85,7 @@ def test_a_file_that_was_touched_is_named_and_left(
         "conflict": [lines[0], "<<<<<<< HEAD", *lines[1:]],
     }[harm]
     path.write_text("\n".join(lines))
-    with pytest.raises(experiments.ResultsError, match=r"causes.csv, line \d.* git checkout"):
+    with pytest.raises(ResultsError, match=r"causes.csv, line \d.* git checkout"):
         experiments.run([replace(CELLS[0], seed=4)], 1, path)
     assert path.read_text() == "\n".join(lines) and made == CELLS
 
@@ -97,14 +98,14 @@ def test_results_of_other_code_are_made_again(
     monkeypatch.setattr(experiments, "digest", lambda data, seen: "othercode000")
     experiments.run(CELLS[:1], 1, path)
     assert made == [*CELLS, CELLS[0]]
-    digests = [row["digest"] for row in experiments.read(path).values()]
+    digests = [row["digest"] for row in read(path, Cell).values()]
     assert digests == ["othercode000", *[digest] * 2]  # what wasn't asked for stays
 
 
 def test_every_kind_of_setting_comes_back_from_the_file(tmp_path: Path, made: list[Cell]) -> None:
     cells = [Cell("66 clean", "whole picture", "absolute", False, 40, 0.0, False, 2), CELLS[0]]
     experiments.run([replace(c, data="30 clean") for c in cells], 1, tmp_path / "a.csv")
-    assert set(experiments.read(tmp_path / "a.csv")) == {replace(c, data="30 clean") for c in cells}
+    assert set(read(tmp_path / "a.csv", Cell)) == {replace(c, data="30 clean") for c in cells}
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -174,7 +175,7 @@ def test_a_cell_gives_the_same_numbers_again(small: None, tmp_path: Path) -> Non
     ]
     experiments.run(cells, 1, tmp_path / "a.csv")
     experiments.run(cells, 1, tmp_path / "b.csv")
-    first, again = (experiments.read(tmp_path / name) for name in ("a.csv", "b.csv"))
+    first, again = (read(tmp_path / name, Cell) for name in ("a.csv", "b.csv"))
     times = {"training_s", "all_s"}
     for cell in cells:
         row = {k: v for k, v in first[cell].items() if k not in times}
@@ -239,5 +240,6 @@ def test_the_most_telling_rows_are_finished_first() -> None:
 
 
 def test_the_committed_results_belong_to_the_committed_code() -> None:
-    stale = [cell for cell, row in experiments.read().items() if experiments.is_stale(cell, row)]
+    rows = read(CAUSES, Cell).items()
+    stale = [cell for cell, row in rows if row["digest"] != digest_of_cell(cell)]
     assert not stale, "the code has changed since: make experiments"

@@ -13,17 +13,12 @@ it was, on all cores. A result counts as long as its digest is that of the code 
 from __future__ import annotations
 
 import argparse
-import ast
-import csv
 import hashlib
-import inspect
-import io
 import os
 import sys
-import textwrap
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +26,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from cells import complete, digest_of, read
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -344,8 +340,8 @@ def ask_in_sight(env: gym.Env, student: Student, driver: RacingDriver, seed: int
 def take_over(env: gym.Env, student: Student, driver: RacingDriver, seed: int) -> Recorded:
     """A lap that the student drives until the driver takes the wheel; only its steps are kept.
 
-    It does so when the car's middle is almost at the road's edge, for half a second at least and
-    until the car is well inside (human-gated, as HG-DAgger: Kelly et al. 2019).
+    It does so when the car's middle has left the road, for half a second at least and until the
+    car is well inside (human-gated, as HG-DAgger: Kelly et al. 2019).
     """
     kept: list[tuple[np.ndarray, np.ndarray]] = []
     held = 0
@@ -354,15 +350,15 @@ def take_over(env: gym.Env, student: Student, driver: RacingDriver, seed: int) -
     def drive(frame: np.ndarray) -> np.ndarray:
         nonlocal held
         off, action = off_centre(env), student.act(frame)
-        held = held + 1 if off > 0.8 or 0 < held < 25 or (held and off > 0.4) else 0
+        held = held + 1 if off > 1.1 or 0 < held < 25 or (held and off > 0.5) else 0
         if held:
             action = driver(frame)
             kept.append((np.array(frame), action))
         return action
 
     rollout(env, drive, seed)
-    frames, labels = zip(*kept, strict=True) if kept else (np.empty((0, 96, 96, 3), np.uint8), [])
-    return np.array(frames), np.array(labels, np.float32).reshape(-1, 3)
+    frames = np.array([frame for frame, _ in kept], np.uint8).reshape(-1, 96, 96, 3)
+    return frames, np.array([label for _, label in kept], np.float32).reshape(-1, 3)
 
 
 # Beside thirty clean laps: rounds, laps of the student a round, and what the driver does there
@@ -498,7 +494,7 @@ def measure(cell: Cell) -> dict[str, Any]:
     return row | {"training_s": round(taught), "all_s": round(time.process_time() - began)}
 
 
-# -- the cells, and the file ---------------------------------------------------------------------
+# -- the cells --------------------------------------------------------------------------------
 
 
 def rows() -> list[Cell]:
@@ -537,22 +533,13 @@ TELLING = 9  # rows on which the argument stands
 RECORDS: list[Any] = [drivers, car_racing, rollout]
 
 
-@cache
-def digest_of(*code: Any) -> str:
-    """12 digits of modules, classes and functions; docstrings and comments don't count."""
-    text = []
-    for one in code:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
-                node.body = node.body[bool(ast.get_docstring(node)) :]
-        text.append(ast.dump(tree))
-    return hashlib.sha256("".join(text).encode()).hexdigest()[:12]
+def digest_of_cell(cell: Cell) -> str:
+    """Of the code that the cell's result depends on."""
+    return digest(cell.data, cell.view)
 
 
 @cache
 def digest(data: str, seen: str) -> str:
-    """Of the code that the results of such a cell depend on."""
     code: list[Any] = [*RECORDS, DrivingCNN, view, mirror, training.train, VIEWS[seen].kind]
     code += [VIEWS[seen].mirror, View, Student, Curtain, teach, on_the_road, pushed, on_paper]
     if data in ASKED:
@@ -564,86 +551,26 @@ def digest(data: str, seen: str) -> str:
     return hashlib.sha256((digest_of(*code) + repr(about)).encode()).hexdigest()[:12]
 
 
-KEY = tuple(field.name for field in fields(Cell))
-ANY = astuple(Cell("", ""))
-
-
-class ResultsError(ValueError):
-    """A results file that can't be used; the message names file and line, and says what to do."""
-
-
-def read(path: Path = CAUSES) -> dict[Cell, dict[str, str]]:
-    """The results so far: cell → row. Raises ResultsError where a line is no result."""
-    found: dict[Cell, dict[str, str]] = {}
-    if not path.exists():
-        return found
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        table = csv.DictReader(file)
-        for row in table:
-            try:
-                if None in row or None in row.values() or len(row["digest"]) != 12:
-                    raise ValueError("a row that was cut, or too long")
-                cell = Cell(*(_as(type(v), row[name]) for name, v in zip(KEY, ANY, strict=True)))
-                if cell in found:
-                    raise ValueError("the second result of a cell")
-                found[cell] = row
-            except (KeyError, ValueError) as error:
-                raise ResultsError(
-                    f"{path}, line {table.line_num}: {error!r}. Nothing was made or written. Mend "
-                    f"the line, or take the last committed file: git checkout HEAD {path}"
-                ) from error
-    return found
-
-
-def _as(kind: type, text: str) -> Any:
-    if kind is bool and text not in ("True", "False"):
-        raise ValueError(f"{text!r} is neither True nor False")
-    return text == "True" if kind is bool else kind(text)
-
-
-def write(results: dict[Cell, dict[str, Any]], path: Path = CAUSES) -> None:
-    """All results, in the order of their cells, whole or not at all."""
-    text = io.StringIO(newline="")
-    names = list(next(iter(results.values())))
-    table = csv.DictWriter(text, names, lineterminator="\n")
-    table.writeheader()
-    order = {replace(cell, seed=0): i for i, cell in enumerate(rows())}
-    known = sorted(results, key=lambda c: (order.get(replace(c, seed=0), 999), astuple(c)))
-    table.writerows(results[cell] for cell in known)
-    with written_whole(path) as file:
-        file.write(text.getvalue().encode())
-
-
-def row_of(cell: Cell) -> tuple[Cell, dict[str, Any]]:
-    """A cell with its row; numbers are rounded to what they are worth."""
-    key = dict(zip(KEY, astuple(cell), strict=True))
-    row = {**key, "digest": digest(cell.data, cell.view), **measure(cell)}
-    return cell, {
-        k: f"{v:.5g}" if isinstance(v, float | np.floating) else v for k, v in row.items()
-    }
-
-
-def is_stale(cell: Cell, row: dict[str, Any] | None) -> bool:
-    """Whether a cell's result is missing or belongs to other code."""
-    return row is None or row["digest"] != digest(cell.data, cell.view)
-
-
-def run(wanted: Iterable[Cell], workers: int, path: Path = CAUSES) -> None:
-    """Make what is missing in ``path`` or belongs to other code."""
-    results: dict[Cell, dict[str, Any]] = dict(read(path))
-    missing = [c for c in wanted if is_stale(c, results.get(c))]
-    needed = {"30 clean" if cell.data in ASKED else cell.data for cell in missing}
-    tasks = sorted({lap for name in ("held out", *needed) for lap in lap_set(name)})
+def record_missing(names: Iterable[str], workers: int) -> None:
+    """Record what is missing of some sets of laps; of any that DAgger begins with, too."""
+    sets = {"30 clean" if name in ASKED else name for name in names}
+    tasks = sorted({lap for name in sets for lap in lap_set(name)})
     tasks = [task for task in tasks if not lap_path(*task, "labels").exists()]
     for _ in tqdm(in_workers(record, tasks, workers), "laps", len(tasks), leave=False):
         pass
-    made = in_workers(row_of, [(cell,) for cell in missing], workers, ordered=False)
-    for cell, row in tqdm(made, "cells", len(missing)):
-        results[cell] = row
-        write(results, path)
 
 
-def table(results: dict[Cell, dict[str, str]]) -> Iterator[str]:
+def run(wanted: Sequence[Cell], workers: int, path: Path = CAUSES) -> None:
+    """Make what is missing in ``path`` or belongs to other code."""
+
+    def prepare(missing: Sequence[Cell]) -> None:
+        record_missing(["held out", *(cell.data for cell in missing)], workers)
+
+    order = [replace(base, seed=seed) for base in rows() for seed in range(SEEDS)]
+    complete(wanted, measure, digest_of_cell, path, workers, order, prepare)
+
+
+def table(results: Mapping[Cell, Mapping[str, str]]) -> Iterator[str]:
     """A line for each row: the mean return, its interval, each training's, and the rest."""
     for base in rows():
         mine = [results[c] for c in (replace(base, seed=s) for s in range(SEEDS)) if c in results]
@@ -651,8 +578,8 @@ def table(results: dict[Cell, dict[str, str]]) -> Iterator[str]:
             continue
         returns = np.array([[float(v) for v in row["returns"].split()] for row in mine])
         low, high = interval(returns)
-        settings = zip(KEY[2:-1], astuple(base)[2:-1], ANY[2:-1], strict=True)
-        changed = [f"{name}={value}" for name, value, usual in settings if value != usual]
+        usual = Cell(base.data, base.view)
+        changed = [f"{k}={v}" for k, v in vars(base).items() if v != getattr(usual, k)]
         means = " ".join(f"{value:4.0f}" for value in returns.mean(axis=1))
         backs = " / ".join(" ".join(row[f"back_{push}"] for row in mine) for push in PUSHES)
         names = "held_out_loss", "error_at_changes", "own_error", "road", "gauges"
@@ -675,7 +602,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not options.table:
         run(cells(options.seeds, options.rows), options.workers)
-    print("\n".join(table(read())))
+    print("\n".join(table(read(CAUSES, Cell))))
 
 
 if __name__ == "__main__":

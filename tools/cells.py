@@ -1,0 +1,126 @@
+"""Long experiments, one result at a time: what `experiments` and `scores` have in common.
+
+A cell says what is to be made; its row, what came out. Rows go to a CSV file as soon as they are
+there, so that an interrupted or killed run goes on where it was. A row counts as long as its digest
+is that of the code that it depends on.
+"""
+
+from __future__ import annotations
+
+import ast
+import csv
+import hashlib
+import inspect
+import io
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from helpers.plumbing import in_workers, written_whole
+
+Cell = TypeVar("Cell")
+Row = dict[str, Any]
+
+
+class ResultsError(ValueError):
+    """A results file that can't be used; the message names file and line, and says what to do."""
+
+
+def read(path: Path, kind: type[Cell]) -> dict[Cell, Row]:
+    """The results so far: cell → row. A byte-order mark does no harm.
+
+    kind  a frozen dataclass of text, numbers and truth values, which are columns of the file
+
+    Raises ResultsError where a line is no result, or stands there twice.
+    """
+    found: dict[Cell, Row] = {}
+    if not path.exists():
+        return found
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        table = csv.DictReader(file, strict=True)
+        try:
+            for row in table:
+                if None in row or None in row.values() or len(row["digest"]) != 12:
+                    raise ValueError("a row that was cut, or is too long")
+                cell = kind(*(_as(str(f.type), row[f.name]) for f in fields(kind)))  # type: ignore[arg-type]
+                if cell in found:
+                    raise ValueError("the second result of a cell")
+                found[cell] = row
+        except (KeyError, ValueError, csv.Error) as error:
+            raise ResultsError(
+                f"{path}, line {table.line_num}: {error!r}. Nothing was made or written. Mend the "
+                f"line, or take the last committed file: git checkout HEAD {path}"
+            ) from error
+    return found
+
+
+def _as(kind: str, text: str) -> Any:
+    if kind == "bool" and text not in ("True", "False"):
+        raise ValueError(f"{text!r} is neither True nor False")
+    return (
+        text == "True" if kind == "bool" else {"str": str, "int": int, "float": float}[kind](text)
+    )
+
+
+def write(results: dict[Cell, Row], path: Path, order: Sequence[Cell]) -> None:
+    """All results, whole or not at all: in the given order, others at the end."""
+    place = {cell: number for number, cell in enumerate(order)}
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, list(next(iter(results.values()))), lineterminator="\n")
+    table.writeheader()
+    for cell in sorted(results, key=lambda c: (place.get(c, len(place)), astuple(c))):  # type: ignore[call-overload]
+        table.writerow(results[cell])
+    with written_whole(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def complete(
+    wanted: Sequence[Cell],
+    measure: Callable[[Cell], Row],
+    digest: Callable[[Cell], str],
+    path: Path,
+    workers: int,
+    order: Sequence[Cell],
+    prepare: Callable[[Sequence[Cell]], None] = lambda missing: None,
+) -> None:
+    """Make what is missing in ``path`` or belongs to other code; what wasn't asked for stays.
+
+    order    of the rows in the file
+    prepare  gets the cells that will be made, before the first of them
+    """
+    results = read(path, type(wanted[0]))
+    missing = [c for c in wanted if c not in results or results[c]["digest"] != digest(c)]
+    prepare(missing)
+    tasks = [(cell, measure, digest) for cell in missing]
+    made = in_workers(_row_of, tasks, workers, ordered=False)
+    for cell, row in tqdm(made, path.stem, len(missing)):
+        results[cell] = row
+        write(results, path, order)
+
+
+def _row_of(cell: Any, measure: Callable, digest: Callable) -> tuple[Any, Row]:
+    """A cell with its row; numbers are rounded to what they are worth."""
+    key = {field.name: getattr(cell, field.name) for field in fields(cell)}
+    row = {**key, "digest": digest(cell), **measure(cell)}
+    return cell, {
+        k: f"{v:.5g}" if isinstance(v, float | np.floating) else v for k, v in row.items()
+    }
+
+
+@cache
+def digest_of(*code: Any) -> str:
+    """12 digits of modules, classes and functions; docstrings and comments don't count."""
+    text = []
+    for one in code:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
+                node.body = node.body[bool(ast.get_docstring(node)) :]
+        text.append(ast.dump(tree))
+    return hashlib.sha256("".join(text).encode()).hexdigest()[:12]
