@@ -23,6 +23,7 @@ IMAGE_BYTES = {"png": 100 * KB, "jpeg": 100 * KB, "gif": 300 * KB}
 STEPS = range(5, 11)  # sections (H2), not counting those of FRAME
 FRAME = {"Set-up", "Try it yourself", "What you saw"}
 CODE_LINES = 25  # in a cell, without blank ones
+CODE_CELLS, PROSE_WORDS = 25, 2_400  # the most, words in folds not counted
 PROSE_BEFORE_CODE = 0.8  # share of the code cells (not an exercise's check) that follow markdown
 FIRST_STEP_BY = 6  # code cell in which the environment first steps, in notebooks 01 to 06
 PREDICTIONS = 3  # the least number in notebooks 01 to 07
@@ -49,6 +50,9 @@ FORBIDDEN = {
     r"^\s*[!%]+\s*(pip|conda|uv)\b": "installs a package; pyproject.toml lists them all",
     r"\ballow_pickle\s*=\s*True": "loads pickles",
 }
+FOLDED = re.compile(r"<details>.*?</details>", re.DOTALL)
+NUMBER = re.compile(r"(?<![\w.])[-−]?\d[\d,]*(?:\.\d+)?")
+NO_RESULT = re.compile(r"\]\([^)]*\)|^#.*|\b(19|20)\d\d\b|\b0\d\b", re.M)  # links, years, notebooks
 WORDS = re.compile(r"\b(simply|just|obviously)\b", re.IGNORECASE)
 
 
@@ -276,6 +280,39 @@ def check_predictions(notebook: NotebookNode, path: Path) -> Iterator[str]:
     found = sum(text.count("**Predict") for text in prose(notebook))
     if 1 <= number_of(path) <= 7 and found < PREDICTIONS:
         yield f"asks for {found} predictions (**Predict.** …), not {PREDICTIONS} or four"
+
+
+def check_length(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    words = sum(len(FOLDED.sub(" ", text).split()) for text in prose(notebook))
+    cells = len(code_cells(notebook))
+    if words > PROSE_WORDS:
+        yield f"has {words} words outside of folds; at most {PROSE_WORDS} are allowed"
+    if cells > CODE_CELLS:
+        yield f"has {cells} code cells; at most {CODE_CELLS} are allowed"
+
+
+def numbers(text: str) -> dict[str, str]:
+    """The numbers in a text, without commas between their digits → as they stand there."""
+    found = NUMBER.findall(text)
+    return {one.strip(",").replace(",", "").replace("−", "-"): one for one in found}
+
+
+def check_quotes(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    """What prose quotes from the results files stands in an output that the tests compare."""
+    shown: dict[str, str] = {}
+    for cell in code_cells(notebook):
+        if "nbval-check-output" in tags(cell):
+            for output in cell.outputs:
+                data = output.get("data", {})
+                text = output.get("text", "") + data.get("text/html", data.get("text/plain", ""))
+                shown |= numbers(re.sub(r"<[^>]+>", " ", text))
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and "quotes-results" in tags(cell):
+            text = NO_RESULT.sub(" ", cell.source)
+            for number, written in numbers(text).items():
+                if number not in shown:
+                    where = _around(text, written)
+                    yield f"quotes {number} from results ({where!r}); no output shows it"
 
 
 def check_words(notebook: NotebookNode, path: Path) -> Iterator[str]:

@@ -10,9 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cells
 import numpy as np
 import pytest
-import scores
+from scores import Entry
 
 from helpers import networks, sized
 from helpers.by_hand.laps import list_laps, step_log
@@ -22,12 +23,21 @@ from helpers.plumbing import STALE
 KILLS = sized(50, small=20)
 
 PROGRAM = """
-import os, random, select, signal, sys, time
+from __future__ import annotations
+import os, random, signal, sys, time
+from dataclasses import dataclass
+from pathlib import Path
 import gymnasium as gym, numpy as np, torch
-import scores
+import cells
 from helpers import networks
 from helpers.by_hand.laps import LapSession
 
+@dataclass(frozen=True)
+class Cell:
+    policy: str
+    seed: int
+
+RESULTS = Path(__file__).with_name("results.csv")
 folder, kills = sys.argv[1], int(sys.argv[2])
 GAS, NO_KEY = np.array([0, 0.2, 0], np.float32), np.zeros(3, np.float32)
 
@@ -43,11 +53,11 @@ def work(kill, tell):
             model.net[2].bias.fill_(number)
         networks.save(f"clone-{kill}", model)
         tell("policy", f"clone-{kill}", number)
-        row = scores.Result(f"policy {kill}", "0" * 12, number, -float(number), 5, True)
-        scores.write([*scores.read(scores.FILE), row], scores.FILE)
-        tell("score", row.policy, number)
+        cell = Cell(f"policy {kill}", number)
+        rows = {**cells.read(RESULTS, Cell), cell: {**vars(cell), "digest": "0" * 12}}
+        cells.write(rows, RESULTS, [])
+        tell("score", cell.policy, number)
 
-scores.FILE = __import__("pathlib").Path(folder, "scores.csv")
 chance = random.Random(0)
 for kill in range(kills):
     reader, writer = os.pipe()
@@ -59,12 +69,15 @@ for kill in range(kills):
             work(kill, tell)
         finally:
             os._exit(1)
-    select.select([reader], [], [])  # the first lap is finished
+    said = b""
+    while b"score" not in said:  # one of each is finished
+        said += os.read(reader, 1_000)
     time.sleep(chance.uniform(0, 0.15))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     os.close(writer)
-    print(os.read(reader, 1_000_000).decode(), end="", flush=True)
+    said += os.read(reader, 1_000_000)
+    print(said.decode(), end="", flush=True)
     os.close(reader)
 """
 
@@ -75,7 +88,7 @@ def test_what_was_finished_survives_every_kill(tmp_path: Path, monkeypatch) -> N
     folder = tmp_path / "laps"
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    search = os.pathsep.join([str(Path(scores.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    search = os.pathsep.join([str(Path(cells.__file__).parent), os.environ.get("PYTHONPATH", "")])
     run = subprocess.run(
         [sys.executable, str(program), str(folder), str(KILLS)],
         env={**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": "1"},
@@ -99,7 +112,7 @@ def test_what_was_finished_survives_every_kill(tmp_path: Path, monkeypatch) -> N
             last[name] = int(number)
     for name, number in last.items():
         assert networks.load(name).net[2].bias[0] in (number, number + 1)
-    kept = {f"{row.policy} {row.track}" for row in scores.read(folder / "scores.csv")}
+    kept = {f"{cell.policy} {cell.seed}" for cell in cells.read(tmp_path / "results.csv", Entry)}
     assert {what for kind, what in told if kind == "score"} <= kept
 
     for part in tmp_path.rglob("*.part"):

@@ -75,7 +75,10 @@ def good() -> NotebookNode:
     cells += [v4.new_markdown_cell("## Try it yourself"), *exercise(1), *exercise(2)]
     cells[0].source = cells[0].source.replace(" just_as", "\n\n```python\nprint('just!')\n```\n")
     codes[0].outputs = [picture(text_html=IMG, image_png="aGk=")]
-    codes[1].outputs = [v4.new_output("stream", text="100% of 3 runs\n")]
+    codes[1].outputs = [v4.new_output("stream", text="100% of 3 runs, -1,234.5\n")]
+    codes[1].metadata.tags = ["nbval-check-output"]
+    sections[2].source += "\n\nAll 3, that is 100%, had −1,234.5 ([Ng 2000](https://a.b/7))."
+    sections[2].metadata.tags = ["quotes-results"]
     notebook = v4.new_notebook(cells=cells)
     for number, code in enumerate(notebook_checks.code_cells(notebook), 1):
         code.execution_count = number
@@ -171,6 +174,11 @@ DEFECTS: dict[str, tuple[Callable[[NotebookNode], object], str]] = {
     "poor html alt": (add_prose('<img src="images/look.gif" alt="plot">'), "alt text 'plot'"),
     "kernel": (lambda n: n.metadata.kernelspec.update(name="conda-env"), "kernelspec 'conda-env'"),
     "invalid": (lambda n: code(n).update(surprise=1), "no valid notebook"),
+    "wordy": (add_prose("word " * 2_400), "words outside of folds; at most 2400"),
+    "many cells": (lambda n: n.cells.extend([v4.new_code_cell("a = 1")] * 16), "26 code cells"),
+    "misquoted": (in_prose("All 3", "All 4"), "quotes 4 from results ("),
+    "misquoted digits": (in_prose("−1,234.5", "−1,234"), "quotes -1234 from results"),
+    "unquoted": (untag("nbval-check-output"), "quotes 100 from results"),
     "two titles": (add_prose("# Again"), "has 2 titles"),
     "few sections": (lambda n: n.cells.__delitem__(slice(3, None)), "0 steps"),
     "many sections": (add_prose("## And another\n\n" * 6), "11 steps"),

@@ -123,4 +123,8 @@ def digest_of(*code: Any) -> str:
             if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
                 node.body = node.body[bool(ast.get_docstring(node)) :]
         text.append(ast.dump(tree))
-    return hashlib.sha256("".join(text).encode()).hexdigest()[:12]
+    return short_hash("".join(text))
+
+
+def short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

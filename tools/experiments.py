@@ -13,7 +13,6 @@ it was, on all cores. A result counts as long as its digest is that of the code 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import sys
 import time
@@ -26,7 +25,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from cells import complete, digest_of, read
+from cells import ResultsError, complete, digest_of, read, short_hash
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -548,7 +547,7 @@ def digest(data: str, seen: str) -> str:
         code += [KINDS[lap_set(data)[0][0]]]
     numbers = TRACKS, HELD_OUT, FIRST_TRACK, PUSH_AT, PUSHES, AFTER, FIRST, ROAD
     about = numbers, VIEWS[seen].about, VIEWS[seen].history, ASKED.get(data, ())[:2]
-    return hashlib.sha256((digest_of(*code) + repr(about)).encode()).hexdigest()[:12]
+    return short_hash(digest_of(*code) + repr(about))
 
 
 def record_missing(names: Iterable[str], workers: int) -> None:
@@ -600,9 +599,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=None, help="only so many rows")
     parser.add_argument("--table", action="store_true", help="show what is there, make nothing")
     options = parser.parse_args(arguments)
-    if not options.table:
-        run(cells(options.seeds, options.rows), options.workers)
-    print("\n".join(table(read(CAUSES, Cell))))
+    try:
+        if not options.table:
+            run(cells(options.seeds, options.rows), options.workers)
+        print("\n".join(table(read(CAUSES, Cell))))
+    except ResultsError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
