@@ -42,10 +42,7 @@ def is_small() -> bool:
 
 
 def sized(full: T, small: T) -> T:
-    """``full`` for a reader, ``small`` for the tests (``IL_SIZE=small``).
-
-    >>> laps = sized(30, small=4)
-    """
+    """``full`` for a reader, ``small`` for the tests: ``LAPS = sized(30, small=4)``."""
     return small if is_small() else full
 
 
@@ -56,32 +53,16 @@ def data_path(*parts: str) -> Path:
     folder), else ``data/`` beside ``notebooks/``. What is made at the small size lies in a folder
     ``small`` of its own, so that it is never taken for the full one.
 
-    Raises OSError, naming IL_DATA, where the folder can't be made.
+    Raises ValueError for the home of nobody (``~nobody``), and OSError, naming IL_DATA, where the
+    folder can't be made.
     """
-    root = ROOT / os.path.expanduser(os.environ.get("IL_DATA") or "data")
-    path = Path(root, *(["small"] if is_small() else []), *parts)
+    root = os.path.expanduser(os.environ.get("IL_DATA") or "data")
+    if root.startswith("~"):
+        raise ValueError(f"IL_DATA is {root!r}; nobody's home is there, so write the folder out")
+    path = Path(ROOT, root, *(["small"] if is_small() else []), *parts)
     with naming_the_setting(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     return path
-
-
-def _say_where_no_display_is() -> None:
-    """On Linux without a screen: draw in memory, rather than complain on stderr."""
-    if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
-        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-
-
-def _warn_if_pygame_doubled() -> None:
-    """Both pygame distributions at once: the last installed wins, and frames change unseen."""
-    found = {dist.metadata["Name"] for dist in metadata.distributions(name="pygame")}
-    if found and {dist.metadata["Name"] for dist in metadata.distributions(name="pygame-ce")}:
-        warnings.warn(
-            "both pygame and pygame-ce are installed; they overwrite each other, and CarRacing's "
-            "pictures change. To mend it:\n"
-            "    pip uninstall -y pygame pygame-ce\n"
-            "    pip install pygame-ce==2.5.8",
-            stacklevel=3,
-        )
 
 
 gym.register(
@@ -96,5 +77,17 @@ gym.register(
     max_episode_steps=1000,
     disable_env_checker=True,  # which warns that all pictures are one
 )
-_say_where_no_display_is()
-_warn_if_pygame_doubled()
+
+# On Linux without a screen: draw in memory, rather than complain on stderr.
+if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+
+# Both pygame distributions at once: the last installed wins, and frames change unseen.
+if all(any(metadata.distributions(name=name)) for name in ("pygame", "pygame-ce")):
+    warnings.warn(
+        "both pygame and pygame-ce are installed; they overwrite each other, and CarRacing's "
+        "pictures change. To mend it:\n"
+        "    pip uninstall -y pygame pygame-ce\n"
+        "    pip install pygame-ce==2.5.8",
+        stacklevel=2,
+    )

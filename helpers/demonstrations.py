@@ -7,7 +7,8 @@ anywhere, and opening one can't run code.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,17 +16,17 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from helpers.plumbing import as_seeds, written_whole
-from helpers.rollouts import run_all, run_batch
+from helpers.plumbing import as_path, as_seeds, written_whole
+from helpers.rollouts import Policy, run_all, run_batch
 
-__all__ = ["Demonstrations", "DemonstrationsError", "lap_files", "read_arrays"]
-__all__ += ["recordable"]
+__all__ = ["Demonstrations", "DemonstrationsError", "lap_files", "read_arrays", "recordable"]
 
 # environment: (observation dtype and shape, action dtype and shape), each for one step
 FORMATS: dict[str, tuple[type, tuple[int, ...], type, tuple[int, ...]]] = {
     "MountainCar-v0": (np.float32, (2,), np.int64, ()),
     "CarRacing-v3": (np.uint8, (96, 96, 3), np.float32, (3,)),
 }
+KNOWN = ", ".join(FORMATS)
 # other ids of environments with the same bytes
 SAME_DATA = {"FastCarRacing-v3": "CarRacing-v3", "PhysicsOnly-v3": "CarRacing-v3"}
 PER_STEP = ("observations", "actions", "rewards")
@@ -63,8 +64,7 @@ class Demonstrations:
 
     def __post_init__(self) -> None:
         if self.env_id not in FORMATS:
-            known = ", ".join(FORMATS)
-            raise DemonstrationsError(f"unknown environment {self.env_id!r}; known are {known}")
+            raise DemonstrationsError(f"unknown environment {self.env_id!r}; known are {KNOWN}")
         obs_dtype, obs_shape, act_dtype, act_shape = FORMATS[self.env_id]
         steps, episodes = len(np.atleast_1d(self.rewards)), len(np.atleast_1d(self.lengths))
         _check_array("observations", self.observations, obs_dtype, (steps, *obs_shape))
@@ -74,8 +74,7 @@ class Demonstrations:
             _check_array(name, getattr(self, name), dtype, (episodes,))
         if episodes == 0 or (self.lengths < 1).any():
             raise DemonstrationsError("there are no episodes, or empty ones")
-        if self.lengths.sum() != steps:
-            total = self.lengths.sum()
+        if (total := self.lengths.sum()) != steps:
             raise DemonstrationsError(f"the lengths sum to {total} steps, but there are {steps}")
 
     # -- what is in them ---------------------------------------------------------------------
@@ -103,24 +102,20 @@ class Demonstrations:
 
         Raises IndexError for any other choice, and one that picks none.
         """
-        try:
-            chosen = np.arange(len(self))[list(which) if isinstance(which, range) else which]
-        except (IndexError, ValueError) as error:
-            choice = "an index, a slice, or a list of indices or booleans"
-            raise IndexError(f"{which!r} picks no episodes: {error}; give {choice}") from None
-        chosen = np.atleast_1d(chosen)
+        chosen = np.empty(0, np.int64)
+        with suppress(IndexError, ValueError):
+            which = list(which) if isinstance(which, range) else which
+            chosen = np.atleast_1d(np.arange(len(self))[which])
         if chosen.ndim != 1 or len(chosen) == 0:
-            raise IndexError(f"{which!r} picks no row of the {len(self)} episodes")
+            choice = "an index, a slice, or a list of indices or booleans"
+            raise IndexError(f"{which!r} picks none of the {len(self)} episodes; give {choice}")
         starts, lengths = self.starts[chosen], self.lengths[chosen]
         steps = np.concatenate([np.arange(s, s + n) for s, n in zip(starts, lengths, strict=True)])
-        per_step = {name: getattr(self, name)[steps] for name in PER_STEP}
-        return Demonstrations(
-            self.env_id, **per_step, **{name: getattr(self, name)[chosen] for name in PER_EPISODE}
-        )
+        picked = {name: getattr(self, name)[steps] for name in PER_STEP}
+        picked |= {name: getattr(self, name)[chosen] for name in PER_EPISODE}
+        return Demonstrations(self.env_id, **picked)
 
-    def split(
-        self, fraction: float, rng: np.random.Generator
-    ) -> tuple[Demonstrations, Demonstrations]:
+    def split(self, fraction: float, rng: np.random.Generator) -> tuple[Demonstrations, ...]:
         """(the rest, a random ``fraction`` of the episodes): whole episodes, never steps.
 
         Neighbouring steps are near copies, so steps of one episode on both sides of a split make
@@ -140,49 +135,40 @@ class Demonstrations:
     def concatenate(parts: Iterable[Demonstrations]) -> Demonstrations:
         """One set from several of the same environment, in the order given."""
         parts = list(parts)
-        if not parts:
-            raise ValueError("nothing to concatenate")
         ids = sorted({part.env_id for part in parts})
+        if not ids:
+            raise ValueError("nothing to concatenate")
         if len(ids) > 1:
             raise DemonstrationsError(f"demonstrations of {' and '.join(ids)} can't be mixed")
         names = (*PER_STEP, *PER_EPISODE)
         joined = {n: np.concatenate([getattr(part, n) for part in parts]) for n in names}
-        return Demonstrations(parts[0].env_id, **joined)
+        return Demonstrations(ids[0], **joined)
 
     # -- recording ---------------------------------------------------------------------------
 
     @staticmethod
     def record(
         env: gym.Env | gym.vector.VectorEnv,
-        policy: Callable[[np.ndarray], Any],
+        policy: Policy,
         seeds: Iterable[int],
         source: str = "expert",
-        *,
-        workers: int = 1,
-        progress: bool = True,
     ) -> Demonstrations:
         """Run ``policy`` in ``env``, one episode for each seed, and keep what it saw and did.
 
-        In a vector environment the policy maps (B, …) observations to (B, …) actions; the episodes
-        are the same, and there is neither a worker nor a bar. ``workers``: see `rollouts.run_all`.
+        In a vector environment the policy maps (B, …) to (B, …); the episodes are the same.
 
         Raises ValueError, before the first step, for an environment that no format is known of.
         """
         env_id, numbers = recordable(env), as_seeds(seeds)
         _, _, act_dtype, _ = FORMATS[env_id]
-        if isinstance(env, gym.vector.VectorEnv):
-            # the episodes' steps came mixed; a stable sort keeps each one's in order of time
+        if isinstance(env, gym.vector.VectorEnv):  # a stable sort keeps each one's steps in order
             steps = [np.concatenate(c) for c in zip(*run_batch(env, policy, numbers), strict=True)]
             order = np.argsort(steps[0], kind="stable")
             whose, observations, actions, rewards, ends = (column[order] for column in steps)
             lengths, finished = np.bincount(whose), np.bincount(whose, ends) > 0
         else:
-            runs = list(
-                run_all(
-                    env, policy, numbers, keep_observations=True,
-                    workers=workers, progress=progress, describe=f"recording {source}",
-                )
-            )  # fmt: skip
+            about = f"recording {source}"
+            runs = list(run_all(env, policy, numbers, keep_observations=True, describe=about))
             observations = np.concatenate([run.observations for run in runs])
             actions = np.concatenate([run.actions for run in runs])
             rewards = np.concatenate([run.rewards for run in runs])
@@ -206,7 +192,7 @@ class Demonstrations:
 
         Raises OSError, saying what to do, where the file can't be written.
         """
-        path = Path(path)
+        path = as_path(path)
         if path.suffix != ".npz" and not path.is_dir():
             path = path.with_name(f"{path.name}.npz")
         arrays = {f.name: np.asarray(getattr(self, f.name)) for f in fields(self)}
@@ -223,16 +209,15 @@ class Demonstrations:
 
         Raises DemonstrationsError for a file that is missing, damaged or pickled, whose arrays are
         missing, disagree in length, hold NaN, or have another shape or dtype, and for a file that
-        lies in the folder twice.
+        lies in the folder twice; TypeError for what is no path.
         """
-        path = Path(path)
+        path = as_path(path)
         if path.is_dir():
             files = lap_files(path)
             if not files:
                 raise DemonstrationsError(f"{path} holds no .npz files; {_make_it(made_by)}")
             return Demonstrations.concatenate(Demonstrations.load(f, env_id) for f in files)
-        names = [field.name for field in fields(Demonstrations)]
-        arrays = read_arrays(path, names, made_by)
+        arrays = read_arrays(path, [field.name for field in fields(Demonstrations)], made_by)
         stored_id = str(arrays.pop("env_id"))
         if env_id is not None and stored_id != SAME_DATA.get(env_id, env_id):
             raise DemonstrationsError(
@@ -241,8 +226,8 @@ class Demonstrations:
         try:
             return Demonstrations(stored_id, **arrays)
         except DemonstrationsError as error:
-            message = f"{path}: {error}; {_make_it(made_by, again=True)}"
-            raise DemonstrationsError(message) from error
+            again = _make_it(made_by, again=True)
+            raise DemonstrationsError(f"{path}: {error}; {again}") from error
 
 
 def lap_files(folder: Path) -> list[Path]:
@@ -262,7 +247,6 @@ def read_arrays(path: Path, names: Sequence[str], made_by: str = "") -> dict[str
     """Some of a file's arrays, as they are. Raises DemonstrationsError as `Demonstrations.load`."""
     if not path.exists():
         raise DemonstrationsError(f"{path} does not exist; {_make_it(made_by)}")
-    again = _make_it(made_by, again=True)
     try:
         with np.load(path, allow_pickle=False) as file:
             if missing := [name for name in names if name not in file]:
@@ -270,29 +254,27 @@ def read_arrays(path: Path, names: Sequence[str], made_by: str = "") -> dict[str
             return {name: file[name] for name in names}
     # a flipped byte can raise nearly anything in zipfile, zlib and NumPy: MemoryError, too
     except Exception as error:
+        why = f"is damaged or no file of ours ({type(error).__name__}: {error})"
         if "Object arrays" in str(error):
             why = "holds pickled objects, and opening a pickle can run code"
-        else:
-            why = f"is damaged or no file of ours ({type(error).__name__}: {error})"
-        raise DemonstrationsError(f"{path} {why}; {again}") from error
+        raise DemonstrationsError(f"{path} {why}; {_make_it(made_by, again=True)}") from error
 
 
 def recordable(env: gym.Env | gym.vector.VectorEnv) -> str:
     """The id that an environment's demonstrations carry; ValueError for one without a format."""
-    if env.spec is None:
-        raise ValueError("make the environment with gymnasium.make, so that it has an id")
-    env_id = SAME_DATA.get(env.spec.id, env.spec.id)
+    spec = getattr(env, "spec", None)
+    if spec is None:
+        raise ValueError(f"{env!r} has no id: make the environment with gymnasium.make")
+    env_id = SAME_DATA.get(spec.id, spec.id)
     if env_id not in FORMATS:
-        raise ValueError(f"{env.spec.id} can't be recorded; known are {', '.join(FORMATS)}")
+        raise ValueError(f"{spec.id} can't be recorded; known are {KNOWN}")
     obs_dtype, obs_shape, _, act_shape = FORMATS[env_id]
     shows = getattr(env, "single_observation_space", env.observation_space)
     takes = getattr(env, "single_action_space", env.action_space)
     if (shows.dtype, shows.shape, takes.shape) != (obs_dtype, obs_shape, act_shape):
-        found = f"{shows.dtype} {shows.shape} and takes {takes.shape}"
-        needed = (
-            f"{np.dtype(obs_dtype)} {obs_shape} and {act_shape}: leave its wrappers and options"
-        )
-        raise ValueError(f"this {env.spec.id} shows {found}; what is recorded is {needed}")
+        found = f"this {spec.id} shows {shows.dtype} {shows.shape} and takes {takes.shape}"
+        needed = f"{np.dtype(obs_dtype)} {obs_shape} and {act_shape}"
+        raise ValueError(f"{found}; what is recorded is {needed}: leave its wrappers and options")
     return env_id
 
 

@@ -66,8 +66,8 @@ def view(frames: np.ndarray) -> np.ndarray:
     """What the driving network sees of CarRacing's frames: (…, 96, 96, 3) → (…, 54, 48), uint8.
 
     Above, the road at half size: the green channel, in which grass is bright and road dark. Below,
-    at full size, three pieces of the bar: speed (4 columns), steering (22) and rotation (22). The
-    score, which would only tell how late it is, is left out. Taught in 04-clone-car-racing.
+    at full size, three pieces of the bar: speed (4 columns), steering (22) and rotation (22), not
+    the score, which tells how late it is. Taught in 04-clone-car-racing.
     """
     green = frames[..., : 2 * ROAD, :, 1].astype(np.uint16)
     rows = green[..., ::2, :] + green[..., 1::2, :]
@@ -144,30 +144,24 @@ def save(name: str, model: nn.Module) -> Path:
     another class; an older file then stays as it was.
     """
     kind, path = type(model).__name__, policy_path(name)
-    config = getattr(model, "config", {})
-    weights = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
     if kind not in MODELS:
         known = ", ".join(MODELS)
         raise PolicyError(f"a {kind} can't be saved, since load would not know it; known: {known}")
-    if not all(value.isfinite().all() for value in weights.values()):
-        raise PolicyError(f"this {kind} has weights that are NaN or infinite: train it again")
+    ours = f"helpers.networks.{kind}"
     try:
+        weights = {key: value.detach().contiguous() for key, value in model.state_dict().items()}
+        if not _finite(weights):
+            raise PolicyError(f"this {kind} has weights that are NaN or infinite: train it again")
+        config = getattr(model, "config", {})
         about = {"model": kind, "config": json.dumps(config)}
         twin = MODELS[kind][0](**config)
         twin.load_state_dict(weights)
-        same = all(
-            np.allclose(a, b, atol=1e-6) for a, b in zip(_says(twin), _says(model), strict=True)
-        )
+        pairs = zip(_says(twin), _says(model), strict=True)
+        if not all(np.allclose(a, b, atol=1e-6) for a, b in pairs):
+            raise PolicyError(f"{ours} takes these weights and acts otherwise: change it, too")
     except (TypeError, RuntimeError, AttributeError) as error:
-        raise PolicyError(
-            f"this {kind} is built otherwise than helpers.networks.{kind}, which load would "
-            f"build ({error}); to keep it, change that class, too"
-        ) from error
-    if not same:
-        raise PolicyError(
-            f"helpers.networks.{kind} takes these weights and acts otherwise; to keep this one, "
-            "change that class, too"
-        )
+        otherwise = f"otherwise than {ours}, which load builds: change that, too ({error})"
+        raise PolicyError(f"this {kind} is built {otherwise}") from error
     held = kind
     with suppress(*UNREADABLE):  # a file that is missing or damaged holds nothing
         held = _read(path)[0]
@@ -183,7 +177,7 @@ def load(name: str, made_by: str = "the notebook that makes it", kind: str | Non
 
     Raises PolicyError where the file is missing or damaged, or holds another model.
     """
-    path = policy_path(name)
+    path, again = policy_path(name), f"delete it and run {made_by} again"
     if not path.exists():
         raise PolicyError(f"{path} does not exist; run {made_by} first")
     try:
@@ -191,11 +185,9 @@ def load(name: str, made_by: str = "the notebook that makes it", kind: str | Non
         model = MODELS[held][0](**config)
         model.load_state_dict(weights)
     except UNREADABLE as error:
-        raise PolicyError(
-            f"{path} is damaged or no network of ours ({error}); delete it and run {made_by} again"
-        ) from error
+        raise PolicyError(f"{path} is damaged or no network of ours ({error}); {again}") from error
     if kind not in (held, None):
-        raise PolicyError(f"{path} holds a {held}, not a {kind}; delete it and run {made_by} again")
+        raise PolicyError(f"{path} holds a {held}, not a {kind}; {again}")
     return model.eval()
 
 
@@ -207,7 +199,13 @@ def _read(path: Path) -> tuple[str, dict[str, Any], dict[str, torch.Tensor]]:
     with safe_open(str(path), framework="pt") as file:
         about = file.metadata() or {}
         weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    if not _finite(weights):
+        raise ValueError("weights that are NaN or infinite")
     return about["model"], json.loads(about["config"]), weights
+
+
+def _finite(weights: dict[str, torch.Tensor]) -> bool:
+    return all(bool(value.isfinite().all()) for value in weights.values())
 
 
 @torch.no_grad()

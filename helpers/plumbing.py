@@ -23,7 +23,7 @@ import gymnasium as gym
 import joblib
 import numpy as np
 
-__all__ = ["as_action", "as_seeds", "in_workers", "ready", "written_whole"]
+__all__ = ["as_action", "as_path", "as_seeds", "in_workers", "ready", "written_whole"]
 
 STALE = 3_600.0  # s after which a part file is what a killed process left
 MOST_SEEDS = 1_000_000  # more are taken for an endless iterator
@@ -94,8 +94,11 @@ def naming_the_setting(path: Path) -> Iterator[None]:
 def ready(policy: Any, env: Any) -> None:
     """Reset a policy that has a memory: an object with ``reset``, or a method of such an object.
 
-    Raises TypeError for what is no policy, ValueError for a teacher of another environment.
+    Raises TypeError for what is no policy or no environment, ValueError for a teacher of another
+    environment.
     """
+    if not isinstance(env, gym.Env | gym.vector.VectorEnv):
+        raise TypeError(f"env is {env!r}; give an environment, as gymnasium.make makes one")
     if isinstance(policy, type) or not callable(policy):
         name = getattr(policy, "__name__", repr(policy))
         raise TypeError(
@@ -145,6 +148,13 @@ def as_action(action: Any, space: gym.Space) -> Any:
         bounds = f"{low} to {high}"
         raise ValueError(f"{wrong(action, name)} has NaN or leaves {bounds}: np.clip it")
     return array.astype(space.dtype)
+
+
+def as_path(path: Any) -> Path:
+    """The path of a file or folder; TypeError, before anything is opened, for what is none."""
+    with suppress(TypeError):
+        return Path(path)
+    raise TypeError(f"path is {path!r}; give the name of a file or folder")
 
 
 def as_count(name: str, value: Any) -> int:

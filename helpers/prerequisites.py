@@ -11,23 +11,21 @@ from helpers.demonstrations import Demonstrations
 from helpers.networks import DrivingCNN
 from helpers.plumbing import check_room
 from helpers.rollouts import evaluate
-from helpers.training import dagger, drive_and_ask, fit_driver, pairs_of, record_disturbed
+from helpers.training import Pairs, dagger, drive_and_ask, fit_driver, pairs_of, record_disturbed
 from helpers.worlds.drivers import DEFAULT_PACE, RacingDriver
 from helpers.worlds.mountain_car import MountainCarVector, mountain_car_expert
 
 __all__ = [
-    "mountain_car_runs",
-    "plain_racing_clone",
-    "racing_clone",
-    "racing_dagger",
+    "disturbed_racing_clone", "mountain_car_runs", "plain_racing_clone", "racing_dagger",
     "racing_laps",
-]
+]  # fmt: skip
 
 # what is made has these names, under `data_path` and `networks.policy_path`
 RUNS_FILE, RACING_FILE = "mountain-car-expert.npz", "car-racing-expert.npz"
 MOUNTAIN_CLONE, BETTER_MOUNTAIN_CLONE = "mountain-car-clone", "mountain-car-better-clone"
 ROOM = 40_000_000  # bytes that must be free before the work: thirty laps
-PLAIN_CLONE, CLONE, DAGGER = "car-racing-plain-clone", "car-racing-clone", "car-racing-dagger"
+PLAIN_CLONE, DISTURBED_CLONE = "car-racing-plain-clone", "car-racing-disturbed-clone"
+OWN_CLONE, DAGGER = "car-racing-own-clone", "car-racing-dagger"
 
 
 def mountain_car_runs(count: int) -> Demonstrations:
@@ -50,59 +48,54 @@ def racing_laps(count: int, pace: float = DEFAULT_PACE) -> Demonstrations:
 
     def record() -> Demonstrations:
         env = gym.make("FastCarRacing-v3")
-        demos = Demonstrations.record(env, RacingDriver(env, pace), range(count))
-        env.close()
-        return demos
+        return Demonstrations.record(env, RacingDriver(env, pace), range(count))
 
     return _recorded(name, "CarRacing-v3", count, "03-collect-car-racing", record)
 
 
 def plain_racing_clone() -> DrivingCNN:
     """04-clone-car-racing's plain clone: squared error on the driver's own, undisturbed laps."""
-
-    def make() -> DrivingCNN:
-        return fit_driver(pairs_of(racing_laps(sized(30, small=2))), steps=sized(1_000, small=40))
-
-    return _taught(PLAIN_CLONE, "04-clone-car-racing", make)
+    return _taught(PLAIN_CLONE, "04-clone-car-racing", lambda: _fit(_clean_laps()))
 
 
-def racing_clone() -> DrivingCNN:
-    """04-clone-car-racing's clone of disturbed laps: the same network and training."""
+def disturbed_racing_clone() -> DrivingCNN:
+    """05-measure-compounding-error's clone of disturbed laps: the same network and training."""
 
     def make() -> DrivingCNN:
         env = gym.make("FastCarRacing-v3")
-        laps = record_disturbed(env, RacingDriver(env), range(sized(30, small=2)))
-        env.close()
-        return fit_driver(laps, steps=sized(1_000, small=40))
+        return _fit(record_disturbed(env, RacingDriver(env), range(sized(30, small=2))))
 
-    return _taught(CLONE, "04-clone-car-racing", make)
+    return _taught(DISTURBED_CLONE, "05-measure-compounding-error", make)
 
 
 def racing_dagger() -> DrivingCNN:
     """06-fix-it-with-dagger's student: of four rounds of asking the driver, the best one's."""
 
     def make() -> DrivingCNN:
-        laps, clone = pairs_of(racing_laps(sized(30, small=2))), plain_racing_clone()
+        laps, clone = _clean_laps(), plain_racing_clone()
         env = gym.make("FastCarRacing-v3")
         expert, per_round = RacingDriver(env), sized(8, small=1)
 
-        def drive(student: DrivingCNN, number: int) -> list:
+        def drive(student: DrivingCNN, number: int) -> list[Pairs]:
             first = 1_000 + per_round * (number - 1)
             seeds = range(first, first + per_round)
             return [drive_and_ask(env, student.act, expert, seed) for seed in seeds]
 
-        def fit(laps: list, number: int) -> DrivingCNN:
-            return fit_driver(laps, seed=number, steps=sized(1_000, small=40))
-
         def score(student: DrivingCNN) -> float:
             return evaluate(env, student.act, range(10_100, 10_100 + sized(10, small=1))).mean
 
-        rounds = dagger(clone, laps, sized(4, small=1), drive, fit)
-        best = max((student for student, _ in rounds), key=score)
-        env.close()
-        return best
+        rounds = dagger(clone, laps, sized(4, small=1), drive, _fit)
+        return max((student for student, _ in rounds), key=score)
 
     return _taught(DAGGER, "06-fix-it-with-dagger", make)
+
+
+def _clean_laps() -> list[Pairs]:
+    return pairs_of(racing_laps(sized(30, small=2)))
+
+
+def _fit(laps: list[Pairs], seed: int = 0) -> DrivingCNN:
+    return fit_driver(laps, seed=seed, steps=sized(1_000, small=40))
 
 
 def _recorded(

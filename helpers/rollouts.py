@@ -17,9 +17,9 @@ from tqdm.auto import tqdm
 
 from helpers.plumbing import as_action, as_count, as_seeds, in_workers, ready
 
-__all__ = ["Rollout", "Scores", "bootstrap_interval", "evaluate", "rollout", "scores_of"]
+__all__ = ["Policy", "Rollout", "Scores", "bootstrap_interval", "evaluate", "rollout", "scores_of"]
 
-Policy = Callable[[Any], Any]
+Policy = Callable[[Any], Any]  # observation → action
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,9 +57,9 @@ def rollout(
 ) -> Rollout:
     """Run one episode from ``seed``, to its end or for ``max_steps``.
 
-    ``env.action_space`` is seeded too, so a policy that samples from it repeats itself; a policy
-    with a ``reset`` method (one with a memory), or a method of such an object, is reset first.
-    Observations and actions are copied: a policy may reuse its arrays, and paint into its picture.
+    ``env.action_space`` is seeded too, so a policy that samples from it repeats itself; one with a
+    ``reset`` method, or a method of such an object, is reset first. Observations and actions are
+    copied: a policy may reuse its arrays, and paint into its picture.
 
     Raises TypeError or ValueError, before or at the first step, for an environment, a seed or an
     action that can't be used, and for a teacher bound to another environment.
@@ -101,8 +101,8 @@ def _frame(env: gym.Env) -> np.ndarray:
 def _finished(terminated: Any, info: dict[str, Any]) -> Any:
     """Whether an episode reached its goal, bool, or which of many, (B,) bool.
 
-    CarRacing also terminates when the car leaves the playing field, and says so in ``info``; a
-    vector environment says under ``_lap_finished`` of which cars it is said.
+    CarRacing also terminates off the playing field, and says so in ``info``; a vector environment
+    says under ``_lap_finished`` of which cars it is said.
     """
     unsaid = np.logical_not(info.get("_lap_finished", True))
     return np.logical_and(terminated, np.logical_or(info.get("lap_finished", True), unsaid))
@@ -112,12 +112,10 @@ def _finished(terminated: Any, info: dict[str, Any]) -> Any:
 
 
 def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95% bootstrap interval of the mean (percentiles: Efron 1979), 10,000 resamples.
+    """The 95% bootstrap interval of the mean of ``values``, (E,) (percentiles: Efron 1979).
 
-    Says between which means we would land with other seeds of the same kind. The same ``values``,
-    (E,), always give the same interval.
-
-    Raises ValueError where these are none, no list, or hold NaN.
+    Says between which means we would land with other seeds of the same kind: 10,000 resamples, the
+    same each time. Raises ValueError for values that are none, no list, or hold NaN.
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or len(values) == 0 or not np.isfinite(values).all():
@@ -191,25 +189,20 @@ def evaluate(
 ) -> Scores:
     """Score ``policy`` on ``seeds``, one episode each, over ``workers`` processes: see `run_all`.
 
-    In a vector environment the policy maps (B, …) observations to (B, …) actions, and there is
-    neither a worker nor a bar.
+    In a vector environment the policy maps (B, …) to (B, …), without a worker or a bar.
     """
     if not isinstance(env, gym.vector.VectorEnv):
         return scores_of(run_all(env, policy, seeds, workers=workers, progress=progress))
     numbers = as_seeds(seeds)
-    returns, lengths = np.zeros(len(numbers)), np.zeros(len(numbers), np.int64)
-    finished = np.zeros(len(numbers), bool)
-    for who, _, _, rewards, ended_well in run_batch(env, policy, numbers):
-        returns[who] += rewards
-        lengths[who] += 1
-        finished[who] |= ended_well
-    return Scores(np.array(numbers, np.int64), returns, lengths, finished)
+    steps = [(who, rewards, ends) for who, _, _, rewards, ends in run_batch(env, policy, numbers)]
+    who, rewards, ends = map(np.concatenate, zip(*steps, strict=True))
+    columns = np.bincount(who, rewards), np.bincount(who), np.bincount(who, ends) > 0
+    return Scores(np.array(numbers, np.int64), *columns)
 
 
-Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-def run_batch(cars: gym.vector.VectorEnv, policy: Policy, seeds: Sequence[int]) -> Iterator[Step]:
+def run_batch(
+    cars: gym.vector.VectorEnv, policy: Policy, seeds: Sequence[int]
+) -> Iterator[tuple[np.ndarray, ...]]:
     """The steps of one episode for each seed, as many at once as ``cars`` has environments.
 
     Each step is (who, observations, actions, rewards, finished) of those under way; ``who`` is
@@ -244,45 +237,36 @@ def run_all(
 ) -> Iterator[Rollout]:
     """One rollout for each seed, in their order, as they come; over ``workers`` processes.
 
-    More than one worker makes ``env`` anew in each, by its id and arguments, and binds a teacher
-    (a policy with an ``env``) to it. The results are the same for any number of workers if the
-    policy answers from the observation, from what its ``reset`` sets and, as a teacher, from its
-    ``env``; one with a random generator of its own repeats itself in each worker.
+    Each of several workers makes ``env`` anew, by its id and arguments, and binds a teacher (a
+    policy with an ``env``) to it. The results are the same for any number of workers, unless the
+    policy has a memory that its ``reset`` doesn't set, or a random generator of its own, which
+    repeats itself in each worker.
 
     Raises TypeError or ValueError before the first run for what can't be used, and RuntimeError
     naming the seed where an episode fails.
     """
-    numbers = as_seeds(seeds)
-    workers = as_count("workers", workers)
+    numbers, workers = as_seeds(seeds), as_count("workers", workers)
     ready(policy, env)
-    runs: Iterator[Rollout]
-    if workers == 1:
-        runs = (_run(env, policy, seed, keep_observations) for seed in numbers)
-    else:
-        if env.spec is None:
-            raise ValueError("make the environment with gymnasium.make, so that workers can, too")
-        bound = hasattr(getattr(policy, "__self__", policy), "env")
-        tasks = ((env.spec, policy, bound, seed, keep_observations) for seed in numbers)
-        runs = in_workers(_run_elsewhere, tasks, workers)
+    where = env if workers == 1 else env.spec
+    if where is None:
+        raise ValueError("make the environment with gymnasium.make, so that workers can, too")
+    bound = workers > 1 and hasattr(getattr(policy, "__self__", policy), "env")
+    tasks = ((where, policy, bound, seed, keep_observations) for seed in numbers)
+    runs = in_workers(_run, tasks, workers)
     return tqdm(
         runs, total=len(numbers), desc=describe, unit="run", disable=not progress, leave=False
     )
 
 
-def _run(env: gym.Env, policy: Policy, seed: int, keep_observations: bool) -> Rollout:
+def _run(where: Any, policy: Any, bound: bool, seed: int, keep_observations: bool) -> Rollout:
+    """A rollout in an environment; or, in a worker, in a new one, to which a teacher is bound."""
+    env = where if isinstance(where, gym.Env) else gym.make(where)
     try:
+        if bound:
+            getattr(policy, "__self__", policy).env = env
         return rollout(env, policy, seed, keep_observations=keep_observations)
     except Exception as error:
         raise RuntimeError(f"seed {seed}: {type(error).__name__}: {error}") from error
-
-
-def _run_elsewhere(
-    spec: Any, policy: Policy, bound: bool, seed: int, keep_observations: bool
-) -> Rollout:
-    env = gym.make(spec)
-    try:
-        if bound:
-            setattr(getattr(policy, "__self__", policy), "env", env)  # noqa: B010
-        return _run(env, policy, seed, keep_observations)
     finally:
-        env.close()
+        if env is not where:
+            env.close()

@@ -20,8 +20,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from helpers.rollouts import Scores, bootstrap_interval
 
-__all__ = ["ACTION_COLOURS", "ROLES", "Picture", "curve", "figure", "frames_in_row", "gif", "label"]
-__all__ += ["score_table", "side_by_side", "table", "track_map"]
+__all__ = [
+    "ACTION_COLOURS", "ROLES", "Picture", "curve", "figure", "frames_in_row", "gif", "label",
+    "score_table", "side_by_side", "table", "track_map",
+]  # fmt: skip
 
 # One colour and one line for each role in every plot (Okabe and Ito's colours, safe for
 # colour-blind readers): plt.plot(x, y, **ROLES["expert"])
@@ -34,22 +36,15 @@ ROLES: dict[str, dict[str, Any]] = {
     "second": {"color": "#E69F00", "linestyle": (0, (3, 1)), "label": "second"},
 }
 FASTEST = 50  # frames a second of a GIF; browsers show faster ones at 10
-NEAREST = Image.Resampling.NEAREST
 ROAD_WIDTH = 13.3  # units
 ACTION_COLOURS = ["#0072B2", "#000000", "#D55E00"]  # push left, do nothing, push right
 
-plt.rcParams.update(
-    {
-        "figure.figsize": (6, 3),
-        "figure.dpi": 100,
-        "figure.constrained_layout.use": True,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.titlesize": "medium",
-        "legend.frameon": False,
-        "image.cmap": "cividis",
-    }
-)
+plt.rc("figure", figsize=(6, 3), dpi=100)
+plt.rc("figure.constrained_layout", use=True)
+plt.rc("axes", titlesize="medium")
+plt.rc("axes.spines", top=False, right=False)
+plt.rc("legend", frameon=False)
+plt.rc("image", cmap="cividis")
 
 
 class Picture:
@@ -119,10 +114,7 @@ def gif(
 
 
 def figure(fig: Figure, alt: str) -> Picture:
-    """A matplotlib figure as a PNG with alt text; closes the figure.
-
-    alt  what the plot shows, with the numbers that matter
-    """
+    """A matplotlib figure as a PNG, closed; ``alt`` says what it shows, with the main numbers."""
     file = io.BytesIO()
     fig.savefig(file, format="png")
     plt.close(fig)
@@ -133,9 +125,8 @@ def _scaled(frame: np.ndarray, width: int | None) -> np.ndarray:
     image = Image.fromarray(frame)
     if width is None or width == image.width:
         return frame
-    size = (width, round(image.height * width / image.width))
-    smaller = width < image.width
-    return np.asarray(image.resize(size, Image.Resampling.BOX if smaller else NEAREST))
+    how = Image.Resampling.BOX if width < image.width else Image.Resampling.NEAREST
+    return np.asarray(image.resize((width, round(image.height * width / image.width)), how))
 
 
 _font = cache(ImageFont.load_default)
@@ -158,29 +149,27 @@ def side_by_side(
     skip   keep every ``skip``-th frame
     width  pixels to scale each run's frames to; their own where None
 
-    Raises ValueError where there are no runs, a run has no frames, or ``skip`` is below 1.
+    Raises ValueError where there are no runs, a run has no frames or frames of unequal sizes, runs
+    differ in height, or ``skip`` is below 1.
     """
     if not runs or not all(len(frames) for frames in runs.values()) or skip < 1:
         raise ValueError("give one or more runs with frames, and a skip of 1 or more")
-    if len({_scaled(frames[0], width).shape[0] for frames in runs.values()}) > 1:
+    if any(len({np.shape(frame) for frame in frames}) > 1 for frames in runs.values()):
+        raise ValueError("the frames of a run must be of one size")
+    if len({len(_scaled(frames[0], width)) for frames in runs.values()}) > 1:
         raise ValueError("the runs' frames must be of one height")
     length = max(len(frames) for frames in runs.values())
-    steps = [*range(0, length - 1, skip), length - 1]
-    return [
-        np.concatenate(
-            [
-                label(_scaled(frames[min(t, len(frames) - 1)], width), name)
-                for name, frames in runs.items()
-            ],
-            axis=1,
-        )
-        for t in steps
-    ]
+
+    def together(t: int) -> np.ndarray:
+        shown = {name: frames[min(t, len(frames) - 1)] for name, frames in runs.items()}
+        return np.hstack([label(_scaled(frame, width), name) for name, frame in shown.items()])
+
+    return [together(t) for t in (*range(0, length - 1, skip), length - 1)]
 
 
-def frames_in_row(frames: Mapping[str, np.ndarray], alt: str, width: float = 8) -> Picture:
-    """Pictures beside each other, each under its name; ``width`` of the whole in inches."""
-    fig, axes = plt.subplots(1, len(frames), figsize=(width, width / len(frames) + 0.3))
+def frames_in_row(frames: Mapping[str, np.ndarray], alt: str) -> Picture:
+    """Pictures beside each other, each under its name; 800 pixels in all."""
+    fig, axes = plt.subplots(1, len(frames), figsize=(8, 8 / len(frames) + 0.3))
     for ax, (name, frame) in zip(np.atleast_1d(axes), frames.items(), strict=True):
         ax.imshow(frame, interpolation="nearest", cmap="gray", vmin=0, vmax=255)
         ax.set_title(name, fontsize=10)
@@ -222,21 +211,19 @@ def table(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> HTML:
     for row in rows:
         if len(row) != len(columns):
             raise ValueError(f"the row {row!r} does not fit the columns {columns!r}")
-        cells = ""
+        body += "<tr>"
         for i, value in enumerate(row):
             align = "left" if i == 0 or len(str(value)) > 24 else "right"
-            cells += f'<td style="text-align:{align}">{html.escape(str(value))}</td>'
-        body += f"<tr>{cells}</tr>"
+            body += f'<td style="text-align:{align}">{html.escape(str(value))}</td>'
+        body += "</tr>"
     return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 
 
-def score_table(scores: Mapping[str, Scores], digits: int = 1, finished: str = "finished") -> HTML:
+def score_table(scores: Mapping[str, Scores], finished: str = "finished") -> HTML:
     """One line for each policy: mean return, its 95% interval, minimum, share finished."""
     rows = []
     for name, score in scores.items():
-        low, high = score.interval
-        numbers = [f"{value:.{digits}f}".replace("-", "−") for value in (score.mean, low, high)]
-        worst = f"{score.minimum:.{digits}f}".replace("-", "−")
-        interval = f"{numbers[1]} to {numbers[2]}"
-        rows.append((name, numbers[0], interval, worst, f"{score.finished_share:.0%}"))
+        numbers = (score.mean, *score.interval, score.minimum)
+        mean, low, high, worst = (f"{number:.1f}".replace("-", "−") for number in numbers)
+        rows.append((name, mean, f"{low} to {high}", worst, f"{score.finished_share:.0%}"))
     return table(rows, ["policy", "mean return", "95% interval", "minimum", finished])

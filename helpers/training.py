@@ -1,4 +1,4 @@
-"""What 04-clone-car-racing and 06-fix-it-with-dagger have taught, for the notebooks after them.
+"""What 04-clone-car-racing to 06-fix-it-with-dagger have taught, for the notebooks after them.
 
 The training loop; laps with a hand that nudges the wheel; DAgger. Here and in the notebooks, the
 *pairs* of a lap are two arrays: what the network saw at each step, and what the expert did there.
@@ -22,8 +22,10 @@ from helpers.networks import DrivingCNN, mirror, view
 from helpers.plumbing import as_seeds, ready
 from helpers.rollouts import Policy, rollout
 
-__all__ = ["Disturbed", "dagger", "drive_and_ask", "fit_driver", "pairs_of", "record_disturbed"]
-__all__ += ["tensors", "train"]
+__all__ = [
+    "Disturbed", "dagger", "drive_and_ask", "fit_driver", "pairs_of", "record_disturbed",
+    "tensors", "train",
+]  # fmt: skip
 
 Pairs = tuple[np.ndarray, np.ndarray]  # of a lap: views (T, 54, 48) uint8, actions (T, 3) float32
 
@@ -53,8 +55,8 @@ def train(
     generator     draws the mini-batches, each pair at random from all
     augment       (observations, actions) → as many others, for the first half of each batch
     average       the model ends with the mean of its weights over this share of the steps, the
-                  last ones (Izmailov et al. 2018); 0: with its last weights. The mean has to be
-                  short beside the training, or it remembers weights that knew nothing yet
+                  last ones (Izmailov et al. 2018): short, or it remembers weights that knew
+                  nothing yet; 0: with its last weights
 
     Raises ValueError, before the first step, where there are no pairs or a number makes no sense,
     and at the step whose loss is no longer finite.
@@ -113,15 +115,9 @@ def fit_driver(
     torch.manual_seed(seed)
     model = DrivingCNN(squash=squash)
     train(
-        model,
-        *tensors(laps),
-        loss,
-        steps=steps,
-        batch_size=128,
-        learning_rate=2e-3,
-        generator=torch.default_generator,
-        augment=mirror,
-    )
+        model, *tensors(laps), loss, steps=steps, batch_size=128, learning_rate=2e-3,
+        generator=torch.default_generator, augment=mirror,
+    )  # fmt: skip
     return model
 
 
@@ -146,8 +142,8 @@ class Disturbed:
 
     A driver that never errs never shows how to get back. So bursts begin every 3 s on average and
     last 0.2 to 0.5 s; in each of them the steering is off by the same 0.2 to 0.6, to one side.
-    ``labels`` are the teacher's actions, (3,) float32 each. Taught in 04-clone-car-racing; a fixed
-    form of the idea in M. Laskey et al., "DART" (2017), which fits its noise to the learner.
+    ``labels`` are the teacher's actions, (3,) float32 each. Taught in 05-measure-compounding-error;
+    a fixed form of M. Laskey et al., "DART" (2017), which fits its noise to the learner.
     """
 
     strength, length = (0.2, 0.6), (10, 26)  # of a burst: steering, steps
@@ -169,16 +165,10 @@ class Disturbed:
         return np.array([np.clip(label[0] + self.push, -1, 1), *label[1:]], np.float32)
 
 
-def record_disturbed(
-    env: gym.Env, teacher: Policy, seeds: Iterable[int], progress: bool = True
-) -> list[Pairs]:
-    """One disturbed lap on each track: what was seen, and what the teacher said to it.
-
-    The same seed gives the same bursts.
-    """
+def record_disturbed(env: gym.Env, teacher: Policy, seeds: Iterable[int]) -> list[Pairs]:
+    """One disturbed lap on each track; the same seed gives the same bursts."""
     laps = []
-    bar = tqdm(as_seeds(seeds), desc="recording", unit="lap", leave=False, disable=not progress)
-    for seed in bar:
+    for seed in tqdm(as_seeds(seeds), desc="recording", unit="lap", leave=False):
         ready(teacher, env)
         driver = Disturbed(teacher, np.random.default_rng(seed))
         run = rollout(env, driver, seed, keep_observations=True)

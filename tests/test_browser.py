@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import nbformat
 import numpy as np
 import pytest
@@ -508,11 +507,6 @@ def test_a_full_disk_keeps_the_lap_and_the_cockpit_says_how_to_save_it(
     assert not list_laps(tmp_path)
     cockpit.session.save_again()
     assert [lap.steps for lap in list_laps(tmp_path)] == [10]
-
-
-def test_an_environment_without_pictures_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match='render_mode="rgb_array"'):
-        Cockpit(folder=tmp_path, env=gym.make("FastCarRacing-v3"))
 
 
 def test_a_slow_machine_is_told(tmp_path: Path) -> None:

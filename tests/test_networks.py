@@ -69,11 +69,30 @@ def test_missing_damaged_and_foreign_files_are_named(model):
     path.write_bytes(whole.replace(b"BCModel", b"XYModel"))
     with pytest.raises(PolicyError, match="no network of ours"):
         networks.load("clone")
+    path.write_bytes(whole[:-4] + np.float32(np.nan).tobytes())  # made elsewhere
+    with pytest.raises(PolicyError, match=r"clone\.safetensors .*NaN or infinite.*; delete it"):
+        networks.load("clone")
 
 
-def test_a_model_that_could_not_be_loaded_is_not_saved():
-    with pytest.raises(PolicyError, match="a Linear can't be saved"):
-        networks.save("clone", nn.Linear(2, 3))
+class Bare:
+    """A learner's BCModel that forgets to be a module."""
+
+
+Bare.__name__ = "BCModel"
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Linear(2, 3), "a Linear can't be saved"),
+        ("x", "a str can't be saved"),
+        (BCModel, "a type can't be saved"),
+        (Bare(), "this BCModel is built otherwise .*state_dict"),
+    ],
+)
+def test_a_model_that_could_not_be_loaded_is_not_saved(model, message):
+    with pytest.raises(PolicyError, match=message):
+        networks.save("clone", model)
     assert not networks.policy_path("clone").exists()
 
 

@@ -88,7 +88,10 @@ def test_another_pace_has_a_file_of_its_own(folder):
 
 TAUGHT = {
     prerequisites.PLAIN_CLONE: (prerequisites.plain_racing_clone, "04-clone-car-racing"),
-    prerequisites.CLONE: (prerequisites.racing_clone, "04-clone-car-racing"),
+    prerequisites.DISTURBED_CLONE: (
+        prerequisites.disturbed_racing_clone,
+        "05-measure-compounding-error",
+    ),
     prerequisites.DAGGER: (prerequisites.racing_dagger, "06-fix-it-with-dagger"),
 }
 
@@ -110,7 +113,7 @@ def test_students_are_taught_then_loaded(name, folder, monkeypatch, capsys):
         student()
 
 
-@pytest.mark.parametrize("make", [lambda: racing_laps(1), prerequisites.racing_clone])
+@pytest.mark.parametrize("make", [lambda: racing_laps(1), prerequisites.disturbed_racing_clone])
 def test_a_full_disk_is_told_before_the_work(make, folder, monkeypatch):
     def full(file):
         raise OSError(28, "No space left on device")
@@ -125,7 +128,7 @@ def test_a_full_disk_is_told_before_the_work(make, folder, monkeypatch):
 
 def test_what_the_small_size_made_is_not_found_at_full_size(folder, monkeypatch):
     racing_laps(1)
-    networks.save(prerequisites.CLONE, networks.DrivingCNN())
+    networks.save(prerequisites.DISTURBED_CLONE, networks.DrivingCNN())
     monkeypatch.setenv("IL_SIZE", "full")
-    assert not networks.policy_path(prerequisites.CLONE).exists()
+    assert not networks.policy_path(prerequisites.DISTURBED_CLONE).exists()
     assert not (folder.parent / RACING_FILE).exists()

@@ -70,7 +70,8 @@ def test_frames_and_max_steps():
         rollout(gym.make("MountainCar-v0"), mountain_car_expert, 0, keep_frames=True)
 
 
-def test_a_policy_with_a_memory_is_reset():
+@pytest.mark.parametrize("name", ["__call__", "act"])
+def test_a_policy_with_a_memory_is_reset_and_so_is_its_method(mountain, name):
     class Counter:
         count = 0
 
@@ -81,28 +82,13 @@ def test_a_policy_with_a_memory_is_reset():
             self.count += 1
             return 1
 
-    policy = Counter()
-    env = gym.make("MountainCar-v0")
-    for _ in range(2):
-        rollout(env, policy, 0, max_steps=5)
-    assert policy.count == 5
+        act = __call__
 
-
-def test_a_policys_method_is_reset_too(mountain):
-    class Counter:
-        count = 0
-
-        def reset(self):
-            self.count = 0
-
-        def act(self, observation):
-            self.count += 1
-            return 1
-
-    policy = Counter()
-    rollout(mountain, policy.act, 0, max_steps=5)
-    rollout(mountain, policy.act, 1, max_steps=4)
-    assert policy.count == 4
+    counter = Counter()
+    policy = counter if name == "__call__" else counter.act
+    for seed, steps in ((0, 5), (1, 4)):
+        rollout(mountain, policy, seed, max_steps=steps)
+        assert counter.count == steps
 
 
 def test_a_policy_may_change_its_arrays_and_its_picture(race):
@@ -209,6 +195,9 @@ def test_what_is_no_policy_or_drives_another_car_is_refused(race, mountain):
             evaluate(race, nothing, [0])
     with pytest.raises(TypeError, match="vector environment"):
         rollout(MountainCarVector(2), mountain_car_expert, 0)
+    for drive, seeds in ((rollout, 0), (evaluate, [0])):
+        with pytest.raises(TypeError, match="env is 'MountainCar-v0'; give an environment"):
+            drive("MountainCar-v0", mountain_car_expert, seeds)
     for workers in (0, 1.5, "2"):
         with pytest.raises(ValueError, match=f"workers is {workers!r}"):
             evaluate(mountain, mountain_car_expert, [0], workers=workers)

@@ -90,9 +90,11 @@ def test_other_bad_pictures_are_refused():
     for runs, skip in (({}, 1), ({"a": []}, 1), ({"a": moving_square()}, 0)):
         with pytest.raises(ValueError, match="one or more runs"):
             show.side_by_side(runs, skip=skip)
-    heights = {"a": moving_square(), "b": [np.zeros((9, 60, 3), np.uint8)]}
+    low = np.zeros((9, 60, 3), np.uint8)
     with pytest.raises(ValueError, match="one height"):
-        show.side_by_side(heights)
+        show.side_by_side({"a": moving_square(), "b": [low]})
+    with pytest.raises(ValueError, match="one size"):
+        show.side_by_side({"a": [*moving_square(), low]})
     with pytest.raises(ValueError, match="does not fit the columns"):
         show.table([(1, 2)], ["one"])
 

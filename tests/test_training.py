@@ -132,12 +132,12 @@ def test_bursts_are_short_rare_and_only_in_what_is_done():
 def test_recorded_laps_repeat_and_their_labels_are_the_teachers():
     env = gym.make("FastCarRacing-v3", max_episode_steps=400)
     teacher = RacingDriver(env)
-    first, second = record_disturbed(env, teacher, [3, 4], progress=False)
-    (again,) = record_disturbed(env, teacher, [4], progress=False)
+    first, second = record_disturbed(env, teacher, [3, 4])
+    (again,) = record_disturbed(env, teacher, [4])
     assert first[0].shape == (400, 54, 48) and first[0].dtype == np.uint8
     assert first[1].shape == (400, 3) and first[1].dtype == np.float32
     assert all((a == b).all() for a, b in zip(second, again, strict=True))
-    clean = Demonstrations.record(env, teacher, [4], progress=False)
+    clean = Demonstrations.record(env, teacher, [4])
     (lap,) = pairs_of(clean)
     same = (lap[1] == second[1]).all(axis=1)
     assert same[0] and not same.all()  # until the first burst
@@ -200,7 +200,7 @@ def test_a_driver_of_another_car_answers_nothing(world: str) -> None:
     with pytest.raises(ValueError, match="another environment"):
         drive_and_ask(env, lambda frame: STRAIGHT, expert, 3)
     with pytest.raises(ValueError, match="another environment"):
-        record_disturbed(env, expert, [3], progress=False)
+        record_disturbed(env, expert, [3])
 
 
 def test_a_memory_is_cleared_at_each_lap() -> None:
@@ -222,6 +222,6 @@ def test_a_memory_is_cleared_at_each_lap() -> None:
     for seed in (3, 4):
         drive_and_ask(env, counter.act, driver, seed)
         assert counter.steps == 6
-    laps = record_disturbed(env, counter.act, [3, 4], progress=False)
+    laps = record_disturbed(env, counter.act, [3, 4])
     laps.append(drive_and_ask(env, driver, counter.act, 5))
     assert all(actions[0, 0] == np.float32(0.01) for _, actions in laps)

@@ -1,7 +1,6 @@
 """Driving in a notebook cell: the browser shows the car and holds the keys, the kernel drives.
 
-Taught in 03-collect-car-racing. The laps are those of ``helpers.by_hand.laps``: same files, same
-rules as in the pygame window. An anywidget sends the arrow keys that are held, and whether the
+Taught in 03-collect-car-racing. An anywidget sends the arrow keys that are held, and whether the
 picture has the focus; a task on the kernel's event loop steps the car only while it has.
 
 JupyterLab 4.4 and later gives the messages of widgets a thread of their own in the kernel (a
@@ -19,7 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from PIL import Image
 
 from helpers.by_hand.laps import LapSession, list_laps, make_env
 from helpers.by_hand.window import STEPS_PER_SECOND, keyboard_action
+from helpers.rollouts import Policy
 from helpers.show import Picture
 
 __all__ = ["Cockpit"]
@@ -67,7 +67,7 @@ class Cockpit(anywidget.AnyWidget):
 
     def __init__(
         self,
-        policy: Callable[[np.ndarray], Any] | None = None,
+        policy: Policy | None = None,
         *,
         laps: int = 3,
         folder: str | Path | None = None,
@@ -183,10 +183,9 @@ class Cockpit(anywidget.AnyWidget):
     def _show(self) -> None:
         self._sent += 1
         self._shown = time.monotonic()
-        if self.ended:
-            status: dict[str, Any] = {"ended": True, "message": self._words()}
-            picture = self._picture
-        else:
+        status: dict[str, Any] = {"ended": True, "message": self._words()}
+        picture = self._picture
+        if not self.ended:
             status, picture = self.session.status, self._jpeg()
             status["line"] += self._pace()
             if not self.session.waiting:
@@ -200,15 +199,6 @@ class Cockpit(anywidget.AnyWidget):
         slow = f" (slow: {STEPS_PER_SECOND} wanted)" if pace < 0.9 * STEPS_PER_SECOND else ""
         return f" · {pace:.0f} steps/s{slow}"
 
-    def _still_jpeg(self) -> bytes:
-        """The latest picture of the drive, or the start of the track from near."""
-        if not self._picture:
-            for _ in range(NEAR):
-                self.session.env.step(np.zeros(3, np.float32))
-            self._picture = self._jpeg()
-            self.session.restart()
-        return self._picture
-
     def _words(self) -> str:
         if not self.ended:
             return "Nobody drives here. Run this cell in JupyterLab to take the wheel."
@@ -216,15 +206,20 @@ class Cockpit(anywidget.AnyWidget):
         if self.error is not None:
             words += f" Driving stopped: {type(self.error).__name__}: {self.error}"
         if self.session.unsaved:
-            words += "\nThe last lap is kept: to save it, run "
-            words += f"Out[{self._out}].session.save_again() in a cell."
+            order = f"Out[{self._out}].session.save_again()"
+            words += f"\nThe last lap is kept: to save it, run {order} in a cell."
         return words
 
     def _still(self) -> str:
-        """The picture and the laps, as HTML that a saved notebook shows."""
+        """The latest picture of the drive and the laps, as HTML that a saved notebook shows."""
+        if not self._picture:  # the start of the track, from near
+            for _ in range(NEAR):
+                self.session.env.step(np.zeros(3, np.float32))
+            self._picture = self._jpeg()
+            self.session.restart()
         words = self._words()
         alt = f"The race car on track {self.session.seed}, seen from above. {words}"
-        img = Picture(self._still_jpeg(), "jpeg", alt, 480)._repr_mimebundle_()["text/html"]
+        img = Picture(self._picture, "jpeg", alt, 480)._repr_mimebundle_()["text/html"]
         listed = list_laps(self.session.folder)._repr_html_()
         return f"{img}<p>{html.escape(words)}</p>{listed}"
 

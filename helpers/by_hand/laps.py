@@ -12,7 +12,7 @@ that leaves the playing field is not saved; it starts again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count, islice
@@ -32,10 +32,13 @@ from helpers.demonstrations import (
     recordable,
 )
 from helpers.plumbing import as_action, as_count, as_seeds, check_room, ready, written_whole
+from helpers.rollouts import Policy
 from helpers.show import Picture, gif, table
 
-__all__ = ["LapSession", "Laps", "drop_lap", "laps_folder", "list_laps", "make_env"]
-__all__ += ["replay_lap", "step_log"]
+__all__ = [
+    "LapSession", "Laps", "drop_lap", "laps_folder", "list_laps", "make_env", "replay_lap",
+    "step_log",
+]  # fmt: skip
 
 TIME_LIMIT = 3_000  # steps in a lap
 LAP_SIZE = 5_000_000  # bytes that such a lap takes on disk, about
@@ -62,9 +65,8 @@ class LapSession:
     folder  default: ``data/car-racing-laps/human``, with a policy ``…/takeover``
     laps    the session is ``done`` after this many, or when the seeds are used up
     seeds   of the tracks; default: 1,000 and on, leaving out those that the folder has
-    policy  observation → action. It drives until a key is held, and again once no key was held
-            for 10 steps. Only what the human did is saved, as labels with source "takeover";
-            who drove each step of the lap is in the file's `step_log`.
+    policy  drives until a key is held, and again once no key was held for 10 steps. Only what the
+            human did is saved, as labels with source "takeover"; the `step_log` says who drove.
 
     Raises TypeError or ValueError for arguments that can't be used, and OSError for a folder that
     can't be written or has no room for a lap.
@@ -77,7 +79,7 @@ class LapSession:
         *,
         laps: int = 3,
         seeds: Iterable[int] | None = None,
-        policy: Callable[[np.ndarray], Any] | None = None,
+        policy: Policy | None = None,
     ) -> None:
         if not isinstance(env, gym.Env) or env.render_mode != "rgb_array":
             raise ValueError(f'env is {env}; make it with render_mode="rgb_array", as make_env()')
@@ -142,8 +144,7 @@ class LapSession:
                 return False
             if self.unsaved:
                 return self._end_lap()
-            self.waiting = False
-            self.message = ""
+            self.waiting, self.message = False, ""
         if self.steps == SHOWN:
             self.message = ""
         self._idle = 0 if held else self._idle + 1
@@ -228,10 +229,7 @@ class LapSession:
 
 
 def labelled_steps(held: Iterable[bool], human: Iterable[bool]) -> np.ndarray:
-    """The human's steps that are labels, bool (T,): with a key held, or between two such steps.
-
-    The steps without a key that end in the policy's having the wheel again are nobody's wish.
-    """
+    """The human's steps that are labels, bool (T,): with a key held, or between two such steps."""
     labels, wished = [], False
     for key, by_hand in reversed(list(zip(held, human, strict=True))):
         wished = by_hand and (key or wished)
@@ -303,20 +301,19 @@ def list_laps(folder: str | Path | None = None) -> Laps:
 
 def _laps_in(path: Path) -> Iterator[Lap]:
     names = ("env_id", "rewards", *PER_EPISODE)  # not the pictures: unpacking them takes long
-    arrays = read_arrays(path, names, "03-collect-car-racing")
-    if arrays["env_id"] != "CarRacing-v3":
-        raise DemonstrationsError(f"{path} holds {arrays['env_id']}, no laps; move it away")
-    lengths, steps = arrays["lengths"], len(arrays["rewards"])
-    if len({len(arrays[name]) for name in PER_EPISODE}) > 1 or lengths.sum() != steps:
+    env_id, rewards, *columns = read_arrays(path, names, "03-collect-car-racing").values()
+    if env_id != "CarRacing-v3":
+        raise DemonstrationsError(f"{path} holds {env_id}, no laps; move it away")
+    if len(set(map(np.shape, columns))) > 1 or sum(columns[0]) != len(rewards):
         raise DemonstrationsError(f"{path} is damaged: its arrays disagree; move it away")
-    log = step_log(path) if len(arrays["lengths"]) == 1 else None
+    log = step_log(path) if len(columns[0]) == 1 else None
     when = datetime.fromtimestamp(path.stat().st_mtime)
-    parts = np.split(arrays["rewards"], np.cumsum(arrays["lengths"])[:-1])
-    columns = (arrays[name].tolist() for name in ("seeds", "finished", "sources"))
-    for i, (part, seed, finished, source) in enumerate(zip(parts, *columns, strict=True)):
-        rewards, labels = part if log is None else log["reward"], len(part)
-        total = float(rewards.sum())
-        yield Lap(path, i, seed, len(rewards), total, finished, source, labels, when)
+    first = 0
+    for i, (labels, seed, done, source) in enumerate(zip(*map(list, columns), strict=True)):
+        part = rewards[first : first + labels] if log is None else log["reward"]
+        total = float(part.sum())
+        yield Lap(path, i, int(seed), len(part), total, bool(done), str(source), int(labels), when)
+        first += labels
 
 
 def _pick(laps: Laps, number: int, folder: str | Path | None) -> Lap:

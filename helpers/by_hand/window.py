@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pygame
 
-from helpers.by_hand.laps import Laps, LapSession, laps_folder, list_laps, make_env
+from helpers.by_hand.laps import Laps, LapSession, list_laps, make_env
 from helpers.worlds.drivers import BRAKE_KEY, GAS_KEY, STEER_KEY
 
 __all__ = ["drive_window", "get_keyboard_action", "has_display", "keyboard_action"]
 
 STEPS_PER_SECOND = 25  # half of real time: the simulation makes 50 steps a second
+Keys = Callable[[], np.ndarray]  # the action of the keys that are held, as `keyboard_action`'s
 
 
 def keyboard_action(left: bool, right: bool, up: bool, down: bool) -> np.ndarray:
@@ -46,28 +46,25 @@ def get_keyboard_action() -> np.ndarray:
 
 
 def drive_window(
-    get_action: Callable[[], np.ndarray] = get_keyboard_action,
+    get_action: Keys = get_keyboard_action,
     *,
     env: gym.Env | None = None,
     folder: str | Path | None = None,
     laps: int = 3,
-    seeds: Iterable[int] | None = None,
-    policy: Callable[[np.ndarray], Any] | None = None,
     patience: float = 60.0,
 ) -> Laps:
     """Drive in a pygame window and list the laps of ``folder``; `LapSession` has the arguments.
 
-    Arrow keys drive, R restarts the lap, Escape or closing the window ends. Without a policy it
-    ends as well after ``patience`` seconds without a key. Without a display it says so and returns.
+    Arrow keys drive, R restarts the lap, Escape, closing the window or ``patience`` seconds without
+    a key end it. Without a display it says so and returns.
 
     Raises as `LapSession`, before the window opens, and OSError at the end where a lap could not be
     saved until then.
     """
-    where = laps_folder(folder, "human" if policy is None else "takeover")
     if not has_display():
         print("There is no display for a window here: nobody drove.")
-        return list_laps(where)
-    session = LapSession(env or make_env(), where, laps=laps, seeds=seeds, policy=policy)
+        return list_laps(folder)
+    session = LapSession(env or make_env(), folder, laps=laps)
     try:
         pygame.display.init()
         screen = pygame.display.set_mode((600, 484), pygame.SCALED | pygame.RESIZABLE)
@@ -80,21 +77,16 @@ def drive_window(
         session.save_again()
         if env is None:
             session.env.close()
-    return list_laps(where)
+    return list_laps(folder)
 
 
-def _drive(
-    screen: pygame.Surface,
-    session: LapSession,
-    get_action: Callable[[], np.ndarray],
-    patience: float,
-) -> None:
+def _drive(screen: pygame.Surface, session: LapSession, get_action: Keys, patience: float) -> None:
     clock, last_key = pygame.time.Clock(), pygame.time.get_ticks()
     pygame.font.init()
     font = pygame.font.Font(pygame.font.get_default_font(), 15)
     while not session.done:
         waited = pygame.time.get_ticks() - last_key  # ms
-        if session.policy is None and not session.unsaved and waited > 1000 * patience:
+        if not session.unsaved and waited > 1000 * patience:
             print(f"No key was pressed for {patience:g} seconds: the window is closed.")
             return
         for event in pygame.event.get():
