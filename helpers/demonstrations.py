@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +168,11 @@ class Demonstrations:
             lengths, finished = np.bincount(whose), np.bincount(whose, ends) > 0
         else:
             about = f"recording {source}"
-            runs = list(run_all(env, policy, numbers, keep_observations=True, describe=about))
-            observations = np.concatenate([run.observations for run in runs])
+            runs, seen = [], []
+            for run in run_all(env, policy, numbers, keep_observations=True, describe=about):
+                seen.append(run.observations)
+                runs.append(replace(run, observations=None))
+            observations = _joined(seen)
             actions = np.concatenate([run.actions for run in runs])
             rewards = np.concatenate([run.rewards for run in runs])
             lengths = np.array([len(run.rewards) for run in runs])
@@ -228,6 +231,17 @@ class Demonstrations:
         except DemonstrationsError as error:
             again = _make_it(made_by, again=True)
             raise DemonstrationsError(f"{path}: {error}; {again}") from error
+
+
+def _joined(parts: list[Any]) -> np.ndarray:
+    """The parts in one array; each is let go as it is copied, so pictures aren't held twice."""
+    whole = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype)
+    filled = 0
+    while parts:
+        part = parts.pop(0)
+        whole[filled : filled + len(part)] = part
+        filled += len(part)
+    return whole
 
 
 def lap_files(folder: Path) -> list[Path]:

@@ -19,7 +19,7 @@ from helpers.plumbing import written_whole
 
 ROOT = Path(helpers.__file__).resolve().parents[1]
 MODULES = ["helpers", *(m.name for m in pkgutil.walk_packages(helpers.__path__, "helpers."))]
-LINES = 1_540  # of helpers/*.py, what a newcomer reads, without plumbing.py, which is to be trusted
+LINES = 1_550  # of helpers/*.py, what a newcomer reads, without plumbing.py, which is to be trusted
 
 
 def test_sized(monkeypatch):
