@@ -22,7 +22,6 @@ __all__ = [
 
 # what is made has these names, under `data_path` and `networks.policy_path`
 RUNS_FILE, RACING_FILE = "mountain-car-expert.npz", "car-racing-expert.npz"
-MOUNTAIN_CLONE, BETTER_MOUNTAIN_CLONE = "mountain-car-clone", "mountain-car-better-clone"
 ROOM = 40_000_000  # bytes that must be free before the work: thirty laps
 PLAIN_CLONE, DISTURBED_CLONE = "car-racing-plain-clone", "car-racing-disturbed-clone"
 OWN_CLONE, DAGGER = "car-racing-own-clone", "car-racing-dagger"
@@ -69,22 +68,20 @@ def disturbed_racing_clone() -> DrivingCNN:
 
 
 def racing_dagger() -> DrivingCNN:
-    """06-fix-it-with-dagger's student: of four rounds of asking the driver, the best one's."""
+    """06-fix-it-with-dagger's student: of five rounds of one lap each, the best one's."""
 
     def make() -> DrivingCNN:
         laps, clone = _clean_laps(), plain_racing_clone()
         env = gym.make("FastCarRacing-v3")
-        expert, per_round = RacingDriver(env), sized(8, small=1)
+        expert = RacingDriver(env)
 
         def drive(student: DrivingCNN, number: int) -> list[Pairs]:
-            first = 1_000 + per_round * (number - 1)
-            seeds = range(first, first + per_round)
-            return [drive_and_ask(env, student.act, expert, seed) for seed in seeds]
+            return [drive_and_ask(env, student.act, expert, 1_000 + number - 1)]
 
         def score(student: DrivingCNN) -> float:
-            return evaluate(env, student.act, range(10_100, 10_100 + sized(10, small=1))).mean
+            return evaluate(env, student.act, range(10_100, 10_100 + sized(4, small=1))).mean
 
-        rounds = dagger(clone, laps, sized(4, small=1), drive, _fit)
+        rounds = dagger(clone, laps, sized(5, small=1), drive, _fit)
         return max((student for student, _ in rounds), key=score)
 
     return _taught(DAGGER, "06-fix-it-with-dagger", make)

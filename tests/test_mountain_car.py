@@ -1,4 +1,4 @@
-"""MountainCarVector gives MountainCar-v0's numbers, to the bit."""
+"""MountainCarVector gives MountainCar-v0's numbers, to the bit; the planner's values are its."""
 
 import gymnasium as gym
 import numpy as np
@@ -7,7 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.rollouts import evaluate
-from helpers.worlds.mountain_car import MountainCarVector, mountain_car_expert
+from helpers.worlds.mountain_car import (
+    MountainCarPlanner,
+    MountainCarVector,
+    mountain_car_expert,
+)
 
 
 def stock_episode(env, seed, choose):
@@ -139,3 +143,52 @@ def test_bad_seeds_are_refused(seed, message):
 def test_no_cars_are_refused():
     with pytest.raises(ValueError, match="num_envs is 0; it must be 1 or more"):
         MountainCarVector(0)
+
+
+@pytest.fixture(scope="module")
+def planner():
+    return MountainCarPlanner((151, 101))
+
+
+def test_values_are_about_what_the_planner_gets(planner):
+    """Interpolation smears the border between one swing and two: there, values are too low."""
+    seeds = range(200)
+    starts, _ = MountainCarVector(len(seeds)).reset(seed=seeds)
+    got = evaluate(MountainCarVector(len(seeds)), planner, seeds)
+    assert got.finished.all() and -101 < got.mean < -96
+    short = got.returns - planner.value(starts)
+    assert short.min() > -1.5 and short.max() < 12 and np.median(short) < 3
+
+
+def test_values_are_those_of_their_best_action(planner):
+    """0 at the flag, and elsewhere one step's cost more than what the stock physics leads to."""
+    assert (planner.values[planner.positions >= 0.5] == 0).all() and (planner.values <= 0).all()
+    stock = gym.make("MountainCar-v0").unwrapped
+    stock.reset(seed=0)
+    rng = np.random.default_rng(0)
+    for i, j in rng.integers(0, [130, 101], (200, 2)):  # short of the flag
+        after = []
+        for action in range(3):
+            stock.state = (planner.positions[i], planner.velocities[j])
+            stock.step(action)
+            after.append(float(planner.value(np.array(stock.state))))
+        assert planner.values[i, j] == pytest.approx(max(after) - 1, abs=0.002)
+
+
+def test_values_between_the_grids_points(planner):
+    grid = np.stack(np.meshgrid(planner.positions, planner.velocities, indexing="ij"), axis=-1)
+    assert planner.value(grid) == pytest.approx(planner.values)
+    middle = (grid[40, 60] + grid[41, 61]) / 2
+    assert planner.value(middle) == pytest.approx(planner.values[40:42, 60:62].mean())
+
+
+def test_the_planner_answers_for_one_car_as_for_many(planner):
+    states, _ = MountainCarVector(20).reset(seed=0)
+    actions = planner(states)
+    assert actions.dtype == np.int64 and [planner(state) for state in states] == actions.tolist()
+    assert type(planner(states[0])) is int
+
+
+def test_a_grid_of_one_point_is_refused():
+    with pytest.raises(ValueError, match="two points or more"):
+        MountainCarPlanner((1, 50))
