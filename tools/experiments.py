@@ -195,7 +195,6 @@ VIEWS = {
     "speed and rotation": _masked("speed rotation"),
     "no bar": _masked(""),
     "no bar, 2 frames": _stacked(2),
-    "no bar, 4 frames": _stacked(4),
 }
 
 
@@ -369,7 +368,6 @@ ASKED: dict[str, tuple[int, int, Question]] = {
     "DAgger, lap by lap": (16, 1, ask),
     "DAgger, road in sight": (2, 8, ask_in_sight),
     "take-over": (2, 8, take_over),
-    "take-over, 4 rounds": (4, 8, take_over),
 }
 
 
@@ -499,26 +497,32 @@ def measure(cell: Cell) -> dict[str, Any]:
 def rows() -> list[Cell]:
     """One cell for each row of the tables, the most telling first."""
     gauges, speed, whole = "all gauges", "speed", "whole picture"
-    found = [Cell("30 clean", seen) for seen in (gauges, speed, whole)]
-    found += [Cell("30 disturbed", seen) for seen in (gauges, speed)]
-    found += [Cell("DAgger", seen) for seen in (gauges, speed)]
-    found += [Cell("66 clean", seen) for seen in (gauges, speed)]
-    found += [Cell("30 clean", seen) for seen in VIEWS if "frames" not in seen]
-    found += [Cell("take-over", gauges), Cell("DAgger, 1 round", gauges)]
-    found += [replace(Cell("30 clean", gauges), steps=4_000), Cell("30 disturbed", whole)]
-    found += [replace(Cell("30 clean", gauges), loss="absolute", squash=False)]
-    found += [replace(Cell("30 clean", gauges), mirrored=False)]
-    found += [replace(Cell("30 clean", gauges), average=0.0), Cell("30 disturbed harder", gauges)]
-    found += [Cell("30 clean", "no bar, 2 frames"), Cell("30 disturbed", "no bar, 2 frames")]
-    found += [Cell(data, gauges) for data in ("DAgger, 4 rounds", "DAgger, road in sight")]
-    found += [Cell(data, gauges) for data in ("50 disturbed", "take-over, 4 rounds")]
-    found += [Cell("66 clean", whole), Cell("DAgger", whole), Cell("DAgger, lap by lap", gauges)]
-    found += [Cell("30 disturbed harder", speed), Cell("30 disturbed", "no bar")]
-    for base in (Cell("30 clean", seen) for seen in (speed, whole)):
-        found += [replace(base, loss="absolute", squash=False), replace(base, steps=4_000)]
-        found += [replace(base, average=0.0), replace(base, mirrored=False)]
-    found += [replace(Cell("DAgger, 4 rounds", gauges), steps=2_000)]
-    return list(dict.fromkeys(found))
+    plain = Cell("30 clean", gauges)
+    return [
+        *(Cell("30 clean", seen) for seen in (gauges, speed, whole)),
+        *(Cell(data, seen) for data in ("30 disturbed", "DAgger") for seen in (gauges, speed)),
+        *(Cell("66 clean", seen) for seen in (gauges, speed)),
+        # is it the training?
+        replace(plain, loss="absolute", squash=False),
+        replace(plain, steps=4_000),
+        replace(plain, average=0.0),
+        replace(plain, mirrored=False),
+        # is it the gauges, all of them, and however they are read?
+        *(Cell("30 clean", seen) for seen in ("speed and steering", "speed and rotation")),
+        *(Cell("30 clean", seen) for seen in ("no bar", "all gauges, convolved")),
+        *(Cell("30 clean", f"{whole}, {bar}") for bar in ("speed alone", "no bar")),
+        # what do labels bring, and whose?
+        Cell("DAgger, 4 rounds", gauges),
+        *(Cell("take-over", seen) for seen in (gauges, speed)),
+        Cell("DAgger, 1 round", gauges),
+        Cell("50 disturbed", gauges),
+        Cell("30 disturbed harder", gauges),
+        Cell("DAgger, road in sight", gauges),
+        Cell("DAgger, lap by lap", gauges),
+        # history, in place of gauges
+        *(Cell(data, "no bar, 2 frames") for data in ("30 clean", "30 disturbed")),
+        *(Cell(data, whole) for data in ("30 disturbed", "DAgger")),
+    ]
 
 
 def cells(seeds: int = SEEDS, count: int | None = None) -> list[Cell]:
@@ -528,7 +532,7 @@ def cells(seeds: int = SEEDS, count: int | None = None) -> list[Cell]:
     return [replace(base, seed=seed) for g in groups for seed in range(seeds) for base in g]
 
 
-TELLING = 9  # rows on which the argument stands
+TELLING = 10  # rows on which the argument stands
 RECORDS: list[Any] = [drivers, car_racing, rollout]
 
 
@@ -591,6 +595,41 @@ def table(results: Mapping[Cell, Mapping[str, str]]) -> Iterator[str]:
         )
 
 
+def markdown(results: Mapping[Cell, Mapping[str, str]], named: Mapping[str, Cell]) -> Iterator[str]:
+    """The lines of a table of some rows, as GitHub shows it."""
+    yield (
+        "| learned from | labels | mean | 95% interval | each training | laps finished "
+        "| back after 0.2 s | after 0.4 s |"
+    )
+    yield f"| --- |{' ---: |' * 7}"
+    for name, base in named.items():
+        mine = [results[c] for c in (replace(base, seed=s) for s in range(SEEDS)) if c in results]
+        returns = np.array([row["returns"].split() for row in mine], np.float64)
+        low, high = interval(returns)
+        share = [
+            np.mean([int(row[column]) for row in mine]) / len(TRACKS)
+            for column in ("finished", "back_10", "back_20")
+        ]
+        values = [
+            name,
+            f"{np.mean([int(row['labels']) for row in mine]):,.0f}",
+            f"{returns.mean():.0f}",
+            f"{low:.0f} to {high:.0f}",
+            ", ".join(f"{value:.0f}" for value in returns.mean(axis=1)),
+            *(f"{value:.0%}" for value in share),
+        ]
+        yield f"| {' | '.join(values)} |".replace("-", "−")
+
+
+README = {
+    "clean laps, all gauges: the plain clone (04)": Cell("30 clean", "all gauges"),
+    "clean laps, the whole picture (04)": Cell("30 clean", "whole picture"),
+    "clean laps, the speed gauge alone: the cured clone (05)": Cell("30 clean", "speed"),
+    "disturbed laps, all gauges (05)": Cell("30 disturbed", "all gauges"),
+    "DAgger's laps, all gauges (06)": Cell("DAgger", "all gauges"),
+}
+
+
 def main(arguments: list[str] | None = None) -> None:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     parser = argparse.ArgumentParser(description="The full experiments behind the notebooks.")
@@ -598,8 +637,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings of each row")
     parser.add_argument("--rows", type=int, default=None, help="only so many rows")
     parser.add_argument("--table", action="store_true", help="show what is there, make nothing")
+    parser.add_argument("--readme", action="store_true", help="show the README's table")
     options = parser.parse_args(arguments)
     try:
+        if options.readme:
+            print("\n".join(markdown(read(CAUSES, Cell), README)))
+            return
         if not options.table:
             run(cells(options.seeds, options.rows), options.workers)
         print("\n".join(table(read(CAUSES, Cell))))
