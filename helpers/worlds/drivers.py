@@ -1,9 +1,9 @@
 """The race car's teachers: a scripted driver, and the same driver on keys.
 
 ``RacingDriver`` reads the road and the car's state from the environment, never the picture. Yet
-it uses no more of the road than the 96×96 picture shows: from ``BEHIND`` tiles behind the car to
-``AHEAD`` tiles (35 units) ahead, where the picture ends at 37. What a student can't see, it can't
-imitate. At each step, 50 times a second, the driver asks four questions:
+it looks no further ahead than the 96×96 picture shows: ``AHEAD`` tiles (35 units), where the
+picture ends at 37. (Behind the car it uses ``BEHIND`` tiles, 21 units, more than can be seen.) What
+a student can't see, it can't imitate. At each step, 50 times a second, it asks four questions:
 
 1. Where am I on the road?
 2. What is the straightest line through the stretch in view? (``racing_lines``)
