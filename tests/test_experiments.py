@@ -236,7 +236,8 @@ def test_the_most_telling_rows_are_finished_first() -> None:
     assert len(set(found)) == len(found) == experiments.SEEDS * len(rows)
     first = {replace(cell, seed=0) for cell in found[: experiments.SEEDS * experiments.TELLING]}
     assert first == set(rows[: experiments.TELLING])
-    assert [cell.seed for cell in found[experiments.SEEDS * experiments.TELLING :]][:30] == [0] * 30
+    seeds = [cell.seed for cell in found[experiments.SEEDS * experiments.TELLING :]]
+    assert seeds == sorted(seeds)
 
 
 def test_the_committed_results_belong_to_the_committed_code() -> None:

@@ -313,9 +313,10 @@ def test_scores():
 def test_an_interrupt_stops_at_once_and_a_kill_leaves_no_worker(workers, how, tmp_path):
     program = tmp_path / "endless.py"
     program.write_text(f"""
-import os, pathlib, time
+import os, pathlib, signal, time
 import gymnasium as gym
 from helpers.rollouts import run_all
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 def slow(observation):
     pathlib.Path({str(tmp_path)!r}, f"{{os.getpid()}}.pid").touch()
     time.sleep(0.01)
