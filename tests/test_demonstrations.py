@@ -135,23 +135,23 @@ def damaged(path):
     path.write_bytes(data)
 
 
-def header_gone(path):
+def change_actions(path, change):
+    """A file whose array of actions is stored as ``change`` makes it of its bytes."""
     made_up([3, 2]).save(path)
     with zipfile.ZipFile(path) as file:
         members = {n: file.read(n) for n in file.namelist()}
     with zipfile.ZipFile(path, "w") as file:
         for name, data in members.items():
-            file.writestr(name, data[:20] if name == "actions.npy" else data)
+            file.writestr(name, change(data) if name == "actions.npy" else data)
+
+
+def header_gone(path):
+    change_actions(path, lambda data: data[:20])
 
 
 def huge_header(path):
-    made_up([3, 2]).save(path)
-    with zipfile.ZipFile(path) as file:
-        members = {n: file.read(n) for n in file.namelist()}
-    with zipfile.ZipFile(path, "w") as file:
-        for name, data in members.items():
-            padding = b"\x93NUMPY\x01\x00" + (20_000).to_bytes(2, "little") + b" " * 20_000
-            file.writestr(name, padding if name == "actions.npy" else data)
+    size = (20_000).to_bytes(2, "little")
+    change_actions(path, lambda data: b"\x93NUMPY\x01\x00" + size + b" " * 20_000)
 
 
 NAN = np.full((5, 2), np.nan, np.float32)
