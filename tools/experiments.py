@@ -112,6 +112,24 @@ class Stacked(nn.Module):
         return _actions(self.net(views[:, :, :ROAD].float() / 128 - 1), self.squash)
 
 
+class Remembering(nn.Module):
+    """04's network, all gauges, and beside today's road that of half a second ago: (B, k, 54, 48).
+
+    Of the k moments that it gets, it looks at the first and at the last.
+    """
+
+    def __init__(self, squash: bool) -> None:
+        super().__init__()
+        self.squash = squash
+        self.net = DrivingCNN(squash=False)
+        self.net.road[0] = nn.Conv2d(2, 16, 5, stride=2)
+
+    def forward(self, views: Tensor) -> Tensor:
+        pixels = views[:, [0, -1]].float() / 128 - 1
+        seen = self.net.road(pixels[:, :, :ROAD]), self.net.bar(pixels[:, 1, ROAD:])
+        return _actions(self.net.head(torch.cat(seen, 1)), self.squash)
+
+
 class Picture(nn.Module):
     """The whole picture as it comes, (B, 96, 96, 3); of the bar, the columns that are named."""
 
@@ -152,6 +170,12 @@ def mirror_stack(views: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
     return views.flip(-1), actions * torch.tensor([-1.0, 1.0, 1.0])  # the bar isn't seen
 
 
+def mirror_each(views: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """`networks.mirror` for views of several moments."""
+    flipped, actions_ = mirror(views.flatten(0, 1), actions)
+    return flipped.view_as(views), actions_
+
+
 @dataclass(frozen=True)
 class View:
     kind: Callable[..., nn.Module]  # (*about, squash) → network
@@ -170,6 +194,14 @@ class View:
             return seen
         at = np.arange(len(seen))[:, None] + np.arange(1 - self.history, 1)
         return seen[np.maximum(at, 0)]
+
+
+class Ends(View):
+    """A view with a history, of which the network looks at the ends alone."""
+
+    def inputs(self, frames: np.ndarray) -> np.ndarray:
+        seen = self.see(frames)
+        return np.stack([seen[np.maximum(np.arange(len(seen)) - self.history + 1, 0)], seen], 1)
 
 
 def _masked(gauges: str) -> View:
@@ -195,6 +227,7 @@ VIEWS = {
     "speed and rotation": _masked("speed rotation"),
     "no bar": _masked(""),
     "no bar, 2 frames": _stacked(2),
+    "all gauges, half a second": Ends(Remembering, mirror=mirror_each, history=26),
 }
 
 
@@ -544,6 +577,8 @@ def digest_of_cell(cell: Cell) -> str:
 @cache
 def digest(data: str, seen: str) -> str:
     code: list[Any] = [*RECORDS, DrivingCNN, view, mirror, training.train, VIEWS[seen].kind]
+    if type(VIEWS[seen]) is not View:
+        code += [type(VIEWS[seen])]
     code += [VIEWS[seen].mirror, View, Student, Curtain, teach, on_the_road, pushed, on_paper]
     if data in ASKED:
         code += [training.dagger, student_of, ASKED[data][2], ask]
