@@ -77,6 +77,11 @@ gym.register(
     max_episode_steps=1000,
     disable_env_checker=True,  # which warns that all pictures are one
 )
+gym.register(
+    "StopLines-v3",
+    entry_point="helpers.worlds.stops:StopLines",
+    max_episode_steps=1500,
+)
 
 # On Linux without a screen: draw in memory, rather than complain on stderr.
 if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():

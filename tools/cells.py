@@ -13,7 +13,8 @@ import hashlib
 import inspect
 import io
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, as_completed
 from dataclasses import astuple, fields
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from helpers.plumbing import in_workers, written_whole
 
 Cell = TypeVar("Cell")
 Row = dict[str, Any]
+Workers = int | Executor  # so many processes here, or whatever computes: see `workers`
 
 
 class ResultsError(ValueError):
@@ -85,7 +87,7 @@ def complete(
     measure: Callable[[Cell], Row],
     digest: Callable[[Cell], str],
     path: Path,
-    workers: int,
+    workers: Workers,
     order: Sequence[Cell],
     prepare: Callable[[Sequence[Cell]], None] = lambda missing: None,
 ) -> None:
@@ -98,10 +100,38 @@ def complete(
     missing = [c for c in wanted if c not in results or results[c]["digest"] != digest(c)]
     prepare(missing)
     tasks = [(cell, measure, digest) for cell in missing]
-    made = in_workers(_row_of, tasks, workers, ordered=False)
+    made = as_they_come(_row_of, tasks, workers)
     for cell, row in tqdm(made, path.stem, len(missing)):
         results[cell] = row
         write(results, path, order)
+
+
+def workers(text: str) -> Workers:
+    """For a command line: a number of processes, or the address of a Dask scheduler."""
+    if text.isdecimal():
+        return int(text)
+    from distributed import Client  # slow to import
+
+    return Client(text).get_executor(pure=False)  # what is asked for is computed, always
+
+
+def as_they_come(
+    function: Callable[..., Any], tasks: Sequence[tuple[Any, ...]], workers: Workers
+) -> Iterator[Any]:
+    """``function(*task)`` for each task, the first that is finished first.
+
+    Where one fails, or the caller stops, an executor is told to drop the rest.
+    """
+    if isinstance(workers, int):
+        yield from in_workers(function, tasks, workers, ordered=False)
+        return
+    futures = [workers.submit(function, *task) for task in tasks]
+    try:
+        for future in as_completed(futures):
+            yield future.result()
+    finally:
+        for future in futures:
+            future.cancel()
 
 
 def _row_of(cell: Any, measure: Callable, digest: Callable) -> tuple[Any, Row]:

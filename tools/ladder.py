@@ -223,12 +223,22 @@ class Student(experiments.Student):
         super().__init__(model, seen)
 
     def reset(self) -> None:
+        super().reset()
         self.plans: list[np.ndarray] = []  # what is left of each, (≤ count, 3)
+
+    def look(self, frame: np.ndarray) -> Tensor:
+        """What the network gets, one of a batch; a lap begins with its first picture."""
+        now = self.seen.see(frame[None])[0]
+        if self.seen.history == 1:
+            return torch.from_numpy(now[None])
+        self.past = [*(self.past or [now] * (self.seen.history - 1)), now][-self.seen.history :]
+        return torch.from_numpy(np.stack(self.past)[None])
 
     @torch.no_grad()
     def act(self, frame: np.ndarray) -> np.ndarray:
+        seen = self.look(frame)
         if self.policy.ensemble or not self.plans:
-            plan = self.model.plan(torch.from_numpy(self.seen.see(frame[None])))[0].numpy()
+            plan = self.model.plan(seen)[0].numpy()
             self.plans.append(plan if self.policy.ensemble else plan[: self.policy.execute])
         weights = np.exp(-FADE * np.arange(len(self.plans)))  # the oldest first
         action = np.average([plan[0] for plan in self.plans], axis=0, weights=weights)

@@ -1,0 +1,220 @@
+"""Who goes on after a stop, for 07-try-stronger-policies: ``python tools/waiting.py``; an hour.
+
+The expert stands for a second at each white line, and so has a memory. Each learner gets the same
+disturbed laps, and drives the validation tracks; results go to ``notebooks/results/waiting.csv`` as
+they come: see `cells`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from cells import ResultsError, complete, digest_of, read, short_hash
+from experiments import VIEWS, Ends, Remembering, View, mirror_each
+from ladder import Classes, First, Head, Regression, Student, Usual, chunks
+from ladder import Policy as Learner
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from helpers import ROOT, data_path, training
+from helpers.networks import mirror, view
+from helpers.plumbing import in_workers, written_whole
+from helpers.results import interval
+from helpers.rollouts import rollout
+from helpers.worlds import car_racing, drivers, stops
+from helpers.worlds.stops import STAND, StoppingDriver
+
+FILE = ROOT / "notebooks" / "results" / "waiting.csv"
+TRACKS = range(10_000, 10_020)  # validation
+LAPS, STEPS, SEEDS = 40, 2_000, 5
+STOPPED = 10  # steps: who stands for fewer has driven through
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training."""
+
+    policy: str
+    seed: int = 0
+
+
+class Drawn(Classes):
+    """Classes of which one is drawn, as likely as the network says, at each step."""
+
+    def actions(self, out: Tensor) -> Tensor:
+        parts = zip(self.levels, out.split(self.sizes, 1), strict=True)
+        drawn = [levels[torch.distributions.Categorical(logits=part).sample()]
+                 for levels, part in parts]  # fmt: skip
+        return torch.stack(drawn, 1)[:, None]
+
+
+class Past(Remembering):
+    """`Remembering` with any number of outputs."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(squash=False)
+        self.net.head[-1] = nn.Linear(128, size)
+
+
+def _past(steps: int) -> View:
+    return Ends(Past, mirror=mirror_each, history=steps + 1)
+
+
+NOW = VIEWS["all gauges"]
+POLICIES: dict[str, tuple[Head, View, int]] = {  # what comes out, what is seen, actions at once
+    "one picture": (Regression(), NOW, 1),
+    "one picture, the likeliest class": (Classes(), NOW, 1),
+    "one picture, a class drawn": (Drawn(), NOW, 1),
+    "two pictures, half a second apart": (Regression(), _past(25), 1),
+    "two pictures, 1.2 seconds apart": (Regression(), _past(60), 1),
+    "one picture, 60 actions at once": (Regression(60), NOW, 60),
+}
+
+
+def lap_path(seed: int) -> Path:
+    """A recorded lap, in a folder of the code that records it."""
+    code = digest_of(*RECORDS)
+    return data_path("experiments", code, f"stops-{seed}.npz")
+
+
+RECORDS: list[Any] = [drivers, car_racing, stops, rollout, training.Disturbed, view]
+
+
+def record(seed: int) -> None:
+    """A lap with a hand at the wheel: what the network sees, and what the driver wanted."""
+    env = gym.make("StopLines-v3")
+    driver = training.Disturbed(StoppingDriver(env), np.random.default_rng(seed))
+    run = rollout(env, driver, seed, keep_observations=True)
+    with written_whole(lap_path(seed)) as file:
+        np.savez(file, views=view(run.observations), labels=np.array(driver.labels, np.float32))  # type: ignore[arg-type]
+
+
+@cache
+def laps() -> list[tuple[np.ndarray, np.ndarray]]:
+    """(views (T, 54, 48), labels (T, 3)) of each lap."""
+    found = []
+    for seed in range(LAPS):
+        with np.load(lap_path(seed)) as lap:
+            found.append((lap["views"], lap["labels"]))
+    return found
+
+
+def teach(cell: Cell) -> Student:
+    """The cell's student."""
+    head, seen, execute = POLICIES[cell.policy]
+    torch.manual_seed(cell.seed)
+    network = Usual("speed steering rotation", head.size) if seen is NOW else Past(head.size)
+    as_seen = replace(seen, see=np.asarray)  # laps are kept as views
+    inputs = np.concatenate([as_seen.inputs(views) for views, _ in laps()])
+    wanted = np.concatenate([chunks(labels, head.count) for _, labels in laps()])
+    training.train(
+        network, torch.from_numpy(inputs), torch.from_numpy(wanted), head.loss,
+        steps=STEPS, batch_size=128, learning_rate=2e-3, generator=torch.default_generator,
+        augment=mirror if seen.history == 1 else mirror_each, progress=False,
+    )  # fmt: skip
+    return Student(First(network, head), Learner(head, execute=execute), seen)
+
+
+def measure(cell: Cell) -> dict[str, Any]:
+    """Train the cell's student and drive: how long does it stand at each line that it gets to?"""
+    began = time.process_time()
+    student = teach(cell)
+    taught = time.process_time() - began
+    env = gym.make("StopLines-v3")
+    torch.manual_seed(cell.seed)
+    returns, finished, stood, for_ever = [], [], [], []
+    for seed in TRACKS:
+        student.reset()
+        run = rollout(env, student.act, seed)
+        world: Any = env.unwrapped
+        standing = world.ahead()[0] if world.car.hull.linearVelocity.length < stops.STILL else None
+        for_ever.append(standing is not None and world.stood[standing] > 2 * STAND)
+        stood += [n for place, n in world.stood.items() if n and place != standing]
+        returns.append(run.total)
+        finished.append(run.finished)
+    return {
+        "labels": sum(len(labels) for _, labels in laps()),
+        "returns": " ".join(f"{value:.1f}" for value in returns),
+        "finished": sum(finished),
+        "for_ever": sum(for_ever),  # laps that ended at a line
+        "stood": " ".join(map(str, stood)),  # steps, at each line that the car has left
+        "training_s": round(taught),
+        "all_s": round(time.process_time() - began),
+    }
+
+
+def digest(cell: Cell) -> str:
+    """Of the code that a cell's result depends on."""
+    head, seen, execute = POLICIES[cell.policy]
+    code: list[Any] = [*RECORDS, training.train, mirror, mirror_each, type(head), Usual, Past]
+    code += [Remembering, View, Ends, First, Student, chunks, teach, measure]
+    return short_hash(
+        digest_of(*code) + repr((head.count, seen.history, execute, TRACKS, LAPS, STEPS))
+    )
+
+
+def cells(seeds: int = SEEDS) -> list[Cell]:
+    """All trainings, one of each policy before the second of any."""
+    return [Cell(name, seed) for seed in range(seeds) for name in POLICIES]
+
+
+def run(wanted: Sequence[Cell], workers: int, path: Path = FILE) -> None:
+    """Make what is missing in ``path`` or belongs to other code."""
+
+    def prepare(missing: Sequence[Cell]) -> None:
+        tasks = [(seed,) for seed in range(LAPS if missing else 0) if not lap_path(seed).exists()]
+        for _ in tqdm(in_workers(record, tasks, workers), "laps", len(tasks), leave=False):
+            pass
+
+    order = [Cell(name, seed) for name in POLICIES for seed in range(SEEDS)]
+    complete(wanted, measure, digest, path, workers, order, prepare)
+
+
+def table(results: Mapping[Cell, Mapping[str, str]]) -> Iterator[str]:
+    """A line for each policy: its return, laps that ended at a line, and how long it stood."""
+    for name in POLICIES:
+        mine = [row for cell, row in results.items() if cell.policy == name]
+        if not mine:
+            continue
+        low, high = interval(np.array([row["returns"].split() for row in mine], np.float64))
+        returns = " ".join(f"{np.mean([*map(float, row['returns'].split())]):.0f}" for row in mine)
+        stood = np.array([int(n) for row in mine for n in row["stood"].split()])
+        stopped = stood[stood >= STOPPED] / 50
+        seconds = np.quantile(stopped, [0.1, 0.5, 0.9]) if len(stopped) else [np.nan] * 3
+        yield (
+            f"{name:35} [{low:4.0f}, {high:4.0f}] ({returns}) for ever "
+            f"{' '.join(row['for_ever'] for row in mine)} | stood and left {len(stopped)} of "
+            f"{len(stood)} times, for {{:.1f}}, {{:.1f}}, {{:.1f}} s".format(*seconds)
+        )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Who goes on after a stop.")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings of each policy")
+    parser.add_argument("--table", action="store_true", help="show what is there, make nothing")
+    options = parser.parse_args(arguments)
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        if not options.table:
+            run(cells(options.seeds), options.workers)
+        print("\n".join(table(read(FILE, Cell))))
+    except ResultsError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    import waiting  # so that workers find all of this under the module's name
+
+    waiting.main()
