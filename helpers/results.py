@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from IPython.display import HTML
@@ -13,7 +12,7 @@ from IPython.display import HTML
 from helpers import ROOT
 from helpers.show import table
 
-__all__ = ["Row", "causes", "interval", "table_of"]
+__all__ = ["Row", "causes", "interval", "measured", "table_of"]
 
 CAUSES = ROOT / "notebooks" / "results" / "causes.csv"
 USUAL = {
@@ -63,22 +62,28 @@ def interval(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def causes(data: str, view: str, **settings: Any) -> Row:
+def measured(name: str, **wanted: object) -> Row:
+    """The trainings in ``notebooks/results/<name>.csv`` whose columns hold these values.
+
+    Raises LookupError where there are none.
+    """
+    asked = {key: str(value) for key, value in wanted.items()}
+    with CAUSES.with_stem(name).open(encoding="utf-8", newline="") as file:
+        every = list(csv.DictReader(file))
+    found = tuple(row for row in every if all(row.get(k) == v for k, v in asked.items()))
+    if not found:
+        known = sorted({", ".join(f"{key}={row.get(key)!r}" for key in asked) for row in every})
+        raise LookupError(f"no trainings with {asked}; there are\n" + "\n".join(known))
+    return Row(found)
+
+
+def causes(data: str, view: str, **settings: object) -> Row:
     """The trainings on ``data`` that see ``view``: see ``tools/experiments.py`` for their names.
 
     ``settings`` differ from the usual: loss "squared", squash True, steps 1000, average 0.25,
     mirrored True. Raises LookupError where there are none.
     """
-    wanted = {k: str(v) for k, v in {"data": data, "view": view, **USUAL, **settings}.items()}
-    with CAUSES.open(encoding="utf-8", newline="") as file:
-        every = list(csv.DictReader(file))
-    found = tuple(row for row in every if all(row.get(k) == v for k, v in wanted.items()))
-    if not found:
-        known = sorted({f"{row['data']!r}, {row['view']!r}" for row in every})
-        raise LookupError(
-            f"no trainings with {wanted}; there are (data, view):\n" + "\n".join(known)
-        )
-    return Row(found)
+    return measured("causes", **{"data": data, "view": view, **USUAL, **settings})
 
 
 def table_of(rows: Mapping[str, Row], pushes: Mapping[str, str]) -> HTML:

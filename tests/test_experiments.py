@@ -16,7 +16,7 @@ from experiments import VIEWS, Cell, digest_of_cell
 
 from helpers import training
 from helpers.networks import ROAD
-from helpers.results import CAUSES, interval
+from helpers.results import CAUSES, causes, interval
 from helpers.worlds.drivers import RacingDriver
 
 CELLS = [Cell("30 clean", "speed", seed=seed) for seed in range(3)]
@@ -229,6 +229,14 @@ def test_where_no_road_is_in_sight_nothing_is_asked(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(experiments, "ask", lambda *about: both)
     frames, labels = experiments.ask_in_sight(None, None, None, 0)
     assert len(frames) == 2 and (labels == np.eye(3)[[0, 2]]).all()
+
+
+def test_results_are_found_by_their_columns_or_what_there_is_is_named() -> None:
+    row = causes("30 clean", "all gauges", loss="absolute", squash=False)
+    assert len(row) == 5 and row["labels"].tolist() == [22_361] * 5
+    assert row.returns.shape == (5, 20) and row.interval[0] < row.mean < row.interval[1]
+    with pytest.raises(LookupError, match=r"'31 clean'.* there are\ndata='30 clean', view="):
+        causes("31 clean", "all gauges")
 
 
 def test_the_most_telling_rows_are_finished_first() -> None:
