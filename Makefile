@@ -3,17 +3,29 @@
 
 .DEFAULT_GOAL := help
 VENV := .venv
-ifeq ($(OS),Windows_NT)
-BIN := $(VENV)/Scripts
-else
-BIN := $(VENV)/bin
-endif
+SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN := $(VENV)/$(SCRIPTS)
 STAMP := $(VENV)/installed
 
 # The Python that makes .venv: the first of these that suits, or `make PYTHON=python3.12 lab`
 SUITS := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python; do \
 	$$p -c '$(SUITS)' 2>/dev/null && echo $$p && break; done)
+
+# Where none suits (Box2D is not built for 3.14 and later) uv makes .venv, and brings a Python if
+# it finds none: the uv on the PATH, or one from PyPI, which then keeps all it brings in .uv.
+UV := $(if $(shell command -v uv 2>/dev/null),uv,UV_PYTHON_INSTALL_DIR=.uv/python .uv/$(SCRIPTS)/uv)
+OWN_UV := $(filter .uv/%,$(UV))
+WANTED = $(shell sed -n 's/^requires-python = "\(.*\)"/\1/p' pyproject.toml)
+
+NO_PYTHON = printf '%s\n' \
+	'This needs Python 3.11, 3.12 or 3.13, with venv; found: $(or $(PYTHON),none that suits).' \
+	'Install one (Debian, Ubuntu: apt-get install python3-venv), or name yours:' \
+	'    make PYTHON=python3.12 lab' \
+	'Or install uv, which brings a Python along, open a new terminal and run make again:' \
+	'    Linux    curl -LsSf https://astral.sh/uv/install.sh | sh' \
+	'    macOS    brew install uv' \
+	'    Windows  winget install --id=astral-sh.uv -e' >&2
 
 # PyTorch's default build for Linux holds CUDA (2.7 GB); `make TORCH_INDEX=cpu lab` takes
 # PyTorch's own index of CPU builds, for torch alone.
@@ -28,7 +40,7 @@ NBVAL := --nbval-lax --nbval-current-env
 # gone is not trusted, but made anew.
 ifneq ($(shell $(BIN)/python -c 'print(open("$(STAMP)").read().strip())' 2>/dev/null),$(CURDIR))
 NEW := yes
-$(STAMP): FORCE
+$(STAMP): FORCE $(if $(PYTHON),,$(OWN_UV))
 endif
 
 .PHONY: help install lab test test-full outputs experiments scores bench tune lock clean FORCE
@@ -41,16 +53,17 @@ install: $(STAMP) ## make .venv with everything in it (what needs it does this f
 
 $(STAMP): pyproject.toml lock.txt
 	@rm -f $@
-ifdef NEW
-	@$(or $(PYTHON),false) -c '$(SUITS)' 2>/dev/null || { \
-		echo 'This needs Python 3.11, 3.12 or 3.13, with venv; found: $(or $(PYTHON),none).'; \
-		echo 'Install one (Debian: apt-get install python3-venv), or name yours:'; \
-		echo '    make PYTHON=python3.12 lab'; \
-		exit 1; } >&2
+ifndef NEW
+	@echo '1/3 keeping $(VENV), which pyproject.toml or lock.txt has overtaken'
+else ifneq ($(PYTHON),)
+	@$(PYTHON) -c '$(SUITS)' 2>/dev/null || { $(NO_PYTHON); exit 1; }
 	@echo '1/3 making $(VENV) with $(PYTHON)'
 	@$(PYTHON) -m venv --clear $(VENV)
 else
-	@echo '1/3 keeping $(VENV), which pyproject.toml or lock.txt has overtaken'
+	@echo '1/3 making $(VENV) with uv: no Python $(WANTED) with venv here;'
+	@echo '    uv takes one that it knows of, or downloads one (35 MB)'
+	@rm -rf $(VENV)
+	@$(UV) venv --seed --python '$(WANTED)' $(VENV)
 endif
 	@echo '2/3 installing $(TORCH), the largest part'
 	@$(BIN)/python -m pip install -c lock.txt $(TORCH_FROM) $(TORCH)
@@ -58,8 +71,15 @@ endif
 	@$(BIN)/python -m pip install --quiet -c lock.txt -e '.[test]'
 	@echo '$(CURDIR)' > $@
 
+.uv/$(SCRIPTS)/uv:
+	@for p in python3 python; do $$p -c 'import venv, ensurepip' 2>/dev/null && break; done || { \
+		$(NO_PYTHON); exit 1; }; \
+	echo 'getting uv (18 MB) from PyPI into .uv, with '$$p; \
+	$$p -m venv --clear .uv
+	@.uv/$(SCRIPTS)/python -m pip install --quiet -c lock.txt uv
+
 lab: $(STAMP) ## open the notebooks in JupyterLab
-	$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
+	$(BIN)/python -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) --config=jupyter_lab_config.json
 
 test: $(STAMP) ## lint, types, unit tests, and every notebook at small size
 	$(BIN)/python -m ruff check
@@ -86,16 +106,14 @@ tune: $(STAMP) ## search for the racing driver's constants (minutes)
 	$(BIN)/python tools/tune.py
 
 # For every system that we run on. torch names its CUDA packages itself, for each of its builds.
-lock: ## renew lock.txt after a change in pyproject.toml; with UPGRADE=yes, to the newest versions
-	@$(PYTHON) -m venv --clear .venv.lock
-	@.venv.lock/bin/python -m pip install --quiet uv
-	@cp lock.txt .venv.lock
-	@.venv.lock/bin/python -m uv pip compile --quiet --universal --python-version 3.11 \
+lock: $(OWN_UV) ## renew lock.txt after a change in pyproject.toml; with UPGRADE=yes, to the newest versions
+	@cp lock.txt lock.part
+	@$(UV) pip compile --quiet --universal --python-version 3.11 \
 		$(if $(UPGRADE),--upgrade) --no-annotate --custom-compile-command 'make lock' \
-		--extra test --output-file .venv.lock/lock.txt pyproject.toml
-	@grep -Ev "^(nvidia|cuda|triton)|>= '3.14'" .venv.lock/lock.txt >.venv.lock/kept
-	@mv .venv.lock/kept lock.txt
-	@rm -rf .venv.lock
+		--extra test --output-file lock.part pyproject.toml
+	@grep -Ev "^(nvidia|cuda|triton)|>= '3.14'" lock.part >kept.part
+	@mv kept.part lock.txt
+	@rm lock.part
 
 clean: ## remove .venv and caches; data/ stays
-	rm -rf $(VENV) .venv.lock .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) .uv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -5,8 +5,8 @@ Read it in half an hour, in this order: this file, ``rollouts``, ``demonstration
 what comes in and writes files whole, ``worlds`` holds the environments and the scripted teachers,
 ``by_hand`` the driving with keys.
 
-Importing it registers ``FastCarRacing-v3`` and ``PhysicsOnly-v3`` with Gymnasium. Two settings come
-from the environment, and only from here:
+Importing it registers the environments of ``worlds`` with Gymnasium. Two settings come from the
+environment, and only from here:
 
 * ``IL_SIZE=small`` makes every notebook run a small version of itself (the tests use it).
 * ``IL_DATA=folder`` says where datasets, weights and laps go (default: ``data/``).
@@ -65,23 +65,18 @@ def data_path(*parts: str) -> Path:
     return path
 
 
-gym.register(
-    "FastCarRacing-v3",
-    entry_point="helpers.worlds.car_racing:FastCarRacing",
-    max_episode_steps=1000,
-    reward_threshold=900,
-)
-gym.register(
-    "PhysicsOnly-v3",
-    entry_point="helpers.worlds.car_racing:PhysicsOnly",
-    max_episode_steps=1000,
-    disable_env_checker=True,  # which warns that all pictures are one
-)
-gym.register(
-    "StopLines-v3",
-    entry_point="helpers.worlds.stops:StopLines",
-    max_episode_steps=1500,
-)
+for name, world, steps in (
+    ("FastCarRacing-v3", "car_racing:FastCarRacing", 1_000),
+    ("PhysicsOnly-v3", "car_racing:PhysicsOnly", 1_000),  # its pictures are all one
+    ("StopLines-v3", "stops:StopLines", 1_500),
+):
+    gym.register(
+        name,
+        f"helpers.worlds.{world}",
+        reward_threshold=900,
+        max_episode_steps=steps,
+        disable_env_checker=name == "PhysicsOnly-v3",
+    )
 
 # On Linux without a screen: draw in memory, rather than complain on stderr.
 if sys.platform == "linux" and not {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():

@@ -152,10 +152,13 @@ class Demonstrations:
         policy: Policy,
         seeds: Iterable[int],
         source: str = "expert",
+        *,
+        workers: int = 1,
     ) -> Demonstrations:
         """Run ``policy`` in ``env``, one episode for each seed, and keep what it saw and did.
 
-        In a vector environment the policy maps (B, …) to (B, …); the episodes are the same.
+        Over ``workers`` processes, as in ``rollouts.run_all``; in a vector environment the policy
+        maps (B, …) to (B, …), in one. The episodes are the same.
 
         Raises ValueError, before the first step, for an environment that no format is known of.
         """
@@ -167,11 +170,11 @@ class Demonstrations:
             whose, observations, actions, rewards, ends = (column[order] for column in steps)
             lengths, finished = np.bincount(whose), np.bincount(whose, ends) > 0
         else:
-            about = f"recording {source}"
-            runs, seen = [], []
-            for run in run_all(env, policy, numbers, keep_observations=True, describe=about):
-                seen.append(run.observations)
-                runs.append(replace(run, observations=None))
+            how = {"workers": workers, "describe": f"recording {source}"}
+            full = run_all(env, policy, numbers, keep_observations=True, **how)  # type: ignore[arg-type]
+            runs, seen = [replace(run, observations=None) for run in full], []
+            while full:
+                seen.append(full.pop(0).observations)
             observations = _joined(seen)
             actions = np.concatenate([run.actions for run in runs])
             rewards = np.concatenate([run.rewards for run in runs])

@@ -7,6 +7,7 @@ and says what to do.
 from __future__ import annotations
 
 import errno
+import hashlib
 import operator
 import os
 import threading
@@ -19,12 +20,15 @@ from pathlib import Path
 from pickle import PicklingError
 from typing import Any, BinaryIO
 
+import cloudpickle
 import gymnasium as gym
 import joblib
 import numpy as np
+from tqdm.auto import tqdm
 
-__all__ = ["as_action", "as_path", "as_seeds", "in_workers", "ready", "written_whole"]
+__all__ = ["as_action", "as_path", "as_seeds", "each", "in_workers", "ready", "written_whole"]
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
 STALE = 3_600.0  # s after which a part file is what a killed process left
 MOST_SEEDS = 1_000_000  # more are taken for an endless iterator
 END_WITH_PARENT, LOOK_EVERY = "end-with-parent", 1.0  # a worker's thread, and its period, s
@@ -86,6 +90,26 @@ def naming_the_setting(path: Path) -> Iterator[None]:
             f"can't write {path} ({error.strerror or error}); free or choose another place: "
             "IL_DATA names the folder for data",
         ) from error
+
+
+def before_saving(model: dict[str, Any], **_: Any) -> None:
+    """What JupyterLab calls before it saves a file (jupyter_lab_config.json names it).
+
+    It would note this Python's version, so that git sees a change where a reader has only looked;
+    and widgets, bars for one, which a notebook that is opened again has not, and says so in red.
+    The cockpit, a widget without words, has a picture for that.
+    """
+    if model["type"] != "notebook":
+        return
+    notebook = model["content"]
+    for key in ("codemirror_mode", "nbconvert_exporter", "version"):
+        notebook["metadata"].get("language_info", {}).pop(key, None)
+    for cell in notebook["cells"]:
+        if "outputs" in cell:
+            seen = ((output, output.get("data", {})) for output in cell["outputs"])
+            cell["outputs"] = [
+                o for o, data in seen if WIDGET not in data or data.get("text/plain") == ""
+            ]
 
 
 # -- input ---------------------------------------------------------------------------------------
@@ -206,6 +230,50 @@ def in_workers(
     except PicklingError as error:
         message = f"the policy can't go to another process ({error.__cause__ or error})"
         raise TypeError(f"{message}; use workers=1") from error
+
+
+def each(
+    function: Callable[..., Any],
+    tasks: Iterable[tuple[Any, ...]],
+    workers: int,
+    describe: str = "driving",
+    *,
+    progress: bool = True,
+    known_by: Any = None,
+) -> list[Any]:
+    """``function(*task)`` for each task, in their order, with a bar: see `in_workers`.
+
+    An interrupt loses nothing that is finished: the same call does the rest. The call is the same
+    if function and tasks are, with all that they refer to; or ``known_by``, if that is given.
+    """
+    tasks = list(tasks)
+    try:
+        about = cloudpickle.dumps((function, tasks) if known_by is None else known_by)
+        key = hashlib.sha256(about).hexdigest()
+    except (PicklingError, TypeError):  # then it begins anew
+        key = uuid.uuid4().hex
+    done: dict[int, Any] = _unfinished.pop(key, {})
+    rest = [(function, number, task) for number, task in enumerate(tasks) if number not in done]
+    bar = tqdm(
+        total=len(tasks), initial=len(done), desc=describe, disable=not progress, leave=False
+    )
+    try:
+        with bar:
+            for number, result in in_workers(_numbered, rest, workers, ordered=False):
+                done[number] = result
+                bar.update()
+    except BaseException:
+        _unfinished.clear()  # one is enough, and they may be large
+        _unfinished[key] = done
+        raise
+    return [done[number] for number in range(len(tasks))]
+
+
+_unfinished: dict[str, dict[int, Any]] = {}
+
+
+def _numbered(function: Callable[..., Any], number: int, task: tuple[Any, ...]) -> tuple[int, Any]:
+    return number, function(*task)
 
 
 def _in_worker(function: Callable[..., Any], task: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import gymnasium as gym
@@ -9,9 +10,9 @@ import gymnasium as gym
 from helpers import data_path, networks, sized
 from helpers.demonstrations import Demonstrations
 from helpers.networks import DrivingCNN
-from helpers.plumbing import check_room
+from helpers.plumbing import check_room, each
 from helpers.rollouts import evaluate
-from helpers.training import Pairs, dagger, drive_and_ask, fit_driver, pairs_of, record_disturbed
+from helpers.training import Pairs, dagger, disturbed_lap, drive_and_ask, fit_driver, pairs_of
 from helpers.worlds.drivers import DEFAULT_PACE, RacingDriver
 from helpers.worlds.mountain_car import MountainCarVector, mountain_car_expert
 
@@ -25,6 +26,7 @@ RUNS_FILE, RACING_FILE = "mountain-car-expert.npz", "car-racing-expert.npz"
 ROOM = 40_000_000  # bytes that must be free before the work: thirty laps
 PLAIN_CLONE, DISTURBED_CLONE = "car-racing-plain-clone", "car-racing-disturbed-clone"
 OWN_CLONE, DAGGER = "car-racing-own-clone", "car-racing-dagger"
+WORKERS = os.cpu_count() or 1  # processes that drive
 
 
 def mountain_car_runs(count: int) -> Demonstrations:
@@ -47,7 +49,8 @@ def racing_laps(count: int, pace: float = DEFAULT_PACE) -> Demonstrations:
 
     def record() -> Demonstrations:
         env = gym.make("FastCarRacing-v3")
-        return Demonstrations.record(env, RacingDriver(env, pace), range(count))
+        driver = RacingDriver(env, pace)
+        return Demonstrations.record(env, driver, range(count), workers=WORKERS)
 
     return _recorded(name, "CarRacing-v3", count, "03-collect-car-racing", record)
 
@@ -61,8 +64,8 @@ def disturbed_racing_clone() -> DrivingCNN:
     """05-measure-compounding-error's clone of disturbed laps: the same network and training."""
 
     def make() -> DrivingCNN:
-        env = gym.make("FastCarRacing-v3")
-        return _fit(record_disturbed(env, RacingDriver(env), range(sized(30, small=2))))
+        seeds = [(seed,) for seed in range(sized(30, small=2))]
+        return _fit(each(disturbed_lap, seeds, WORKERS, "recording"))
 
     return _taught(DISTURBED_CLONE, "05-measure-compounding-error", make)
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from tqdm.auto import tqdm
 
-from helpers.plumbing import as_action, as_count, as_seeds, in_workers, ready
+from helpers.plumbing import as_action, as_count, as_seeds, each, ready
 
 __all__ = ["Policy", "Rollout", "Scores", "bootstrap_interval", "evaluate", "rollout", "scores_of"]
 
@@ -234,8 +233,10 @@ def run_all(
     workers: int = 1,
     progress: bool = True,
     describe: str = "driving",
-) -> Iterator[Rollout]:
-    """One rollout for each seed, in their order, as they come; over ``workers`` processes.
+) -> list[Rollout]:
+    """One rollout for each seed, in their order, over ``workers`` processes.
+
+    An interrupt loses no rollout that has ended: the same call drives what is left.
 
     Each of several workers makes ``env`` anew, by its id and arguments, and binds a teacher (a
     policy with an ``env``) to it. The results are the same for any number of workers, unless the
@@ -251,11 +252,9 @@ def run_all(
     if where is None:
         raise ValueError("make the environment with gymnasium.make, so that workers can, too")
     bound = workers > 1 and hasattr(getattr(policy, "__self__", policy), "env")
-    tasks = ((where, policy, bound, seed, keep_observations) for seed in numbers)
-    runs = in_workers(_run, tasks, workers)
-    return tqdm(
-        runs, total=len(numbers), desc=describe, unit="run", disable=not progress, leave=False
-    )
+    tasks = [(where, policy, bound, seed, keep_observations) for seed in numbers]
+    known_by = env.spec, policy, numbers, keep_observations
+    return each(_run, tasks, workers, describe, progress=progress, known_by=known_by)
 
 
 def _run(where: Any, policy: Any, bound: bool, seed: int, keep_observations: bool) -> Rollout:

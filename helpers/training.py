@@ -7,7 +7,7 @@ The training loop; laps with a hand that nudges the wheel; DAgger. Here and in t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -19,12 +19,13 @@ from tqdm.auto import tqdm
 
 from helpers.demonstrations import Demonstrations
 from helpers.networks import DrivingCNN, mirror, view
-from helpers.plumbing import as_seeds, ready
+from helpers.plumbing import ready
 from helpers.rollouts import Policy, rollout
+from helpers.worlds.drivers import DEFAULT_PACE, RacingDriver
 
 __all__ = [
-    "Disturbed", "dagger", "drive_and_ask", "fit_driver", "pairs_of", "record_disturbed",
-    "tensors", "train",
+    "Disturbed", "dagger", "disturbed_lap", "drive_and_ask", "fit_driver", "pairs_of", "tensors",
+    "train",
 ]  # fmt: skip
 
 Pairs = tuple[np.ndarray, np.ndarray]  # of a lap: views (T, 54, 48) uint8, actions (T, 3) float32
@@ -165,15 +166,12 @@ class Disturbed:
         return np.array([np.clip(label[0] + self.push, -1, 1), *label[1:]], np.float32)
 
 
-def record_disturbed(env: gym.Env, teacher: Policy, seeds: Iterable[int]) -> list[Pairs]:
-    """One disturbed lap on each track; the same seed gives the same bursts."""
-    laps = []
-    for seed in tqdm(as_seeds(seeds), desc="recording", unit="lap", leave=False):
-        ready(teacher, env)
-        driver = Disturbed(teacher, np.random.default_rng(seed))
-        run = rollout(env, driver, seed, keep_observations=True)
-        laps.append((view(run.observations), np.array(driver.labels, np.float32)))  # type: ignore[arg-type]
-    return laps
+def disturbed_lap(seed: int, pace: float = DEFAULT_PACE) -> Pairs:
+    """A lap of the scripted driver on the track of that seed; the same seed, the same bursts."""
+    env = gym.make("FastCarRacing-v3")
+    driver = Disturbed(RacingDriver(env, pace), np.random.default_rng(seed))
+    run = rollout(env, driver, seed, keep_observations=True)
+    return view(run.observations), np.array(driver.labels, np.float32)  # type: ignore[arg-type]
 
 
 def dagger(

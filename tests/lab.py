@@ -30,6 +30,7 @@ from urllib.request import Request, urlopen
 import nbformat
 import pytest
 
+CONFIG = Path(__file__).resolve().parent.parent / "jupyter_lab_config.json"
 SERVER_TIMEOUT = 90  # s, until the server answers; a busy 2-core machine needs 20
 PAGE_TIMEOUT = 60  # s, for a single step in the browser
 TOKEN = "only-for-tests"
@@ -102,7 +103,7 @@ class JupyterLab:
             path = Path(self.env["JUPYTERLAB_SETTINGS_DIR"], name)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(value))
-        config = {
+        config = json.loads(CONFIG.read_text()) | {  # the project's own, but where it opens
             "ServerApp": {
                 "ip": "127.0.0.1",
                 "port": free_port(),

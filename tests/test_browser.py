@@ -1,6 +1,8 @@
 """The cockpit in a real browser: JupyterLab and Notebook 7 in headless Chromium, with real keys."""
 
+import ast
 import asyncio
+import builtins
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +44,21 @@ ASK = """async (code) => {
 RUN_CELL = """(index) => {
     window.jupyterapp.shell.currentWidget.content.activeCellIndex = index;
     return window.jupyterapp.commands.execute("notebook:run-cell");
+}"""
+SCROLL_TO = """(edge) => {
+    const outer = window.jupyterapp.shell.currentWidget.content.outerNode;
+    const [window_, stage] = [outer, document.querySelector('.cockpit-stage')].map(
+        (node) => node.getBoundingClientRect());
+    const [from, inward] = edge === 'top' ? [stage.bottom, 40] : [stage.top, -40];
+    outer.scrollTop += from - window_[edge] - inward;
+    return [stage.left + 40, window_[edge] + inward / 2];
+}"""
+IN_VIEW = """() => {
+    const outer = window.jupyterapp.shell.currentWidget.content.outerNode.getBoundingClientRect();
+    return [...document.querySelectorAll('.cockpit-picture, .cockpit-key')].every((node) => {
+        const { top, bottom } = node.getBoundingClientRect();
+        return top >= outer.top && bottom <= outer.bottom + 1;
+    });
 }"""
 SET_UP = """
 import json
@@ -240,16 +257,33 @@ def test_restart_buttons_escape_and_a_cell_run_again(take_seat, tmp_path: Path) 
     assert seat.ask("second.session.steps") == 0  # a new one
     assert [lap.seed for lap in list_laps(tmp_path)] == [1000]
 
-    # Escape ends; the finished lap stays, the lap under way goes
+    # the first one's lap goes on where it stood
     seat.page.locator(STAGE).nth(0).click()
     seat.hold(0.3, "Up")
-    seat.page.keyboard.press("Escape")
+    seat.wait_for_hint("Lap 2 of 3")
     seat.hold(0)
+    assert [(lap.seed, lap.steps) for lap in list_laps(tmp_path)] == [(1000, 30), (1001, 30)]
+
+    # Escape pauses, and an arrow key or a click goes on; Escape again ends
+    seat.hold(0.2)
+    seat.hold(0.3, "Up")
+    for go_on in (lambda: seat.hold(0.3, "Right"), seat.page.locator(STAGE).nth(0).click):
+        seat.page.keyboard.press("Escape")
+        seat.wait_for_hint("Paused")
+        seat.hold(0)
+        seat.until("running() == 0")
+        steps = seat.ask("first.session.steps")
+        time.sleep(0.3)
+        assert steps == seat.ask("first.session.steps") > 0
+        go_on()
+        seat.until(f"{steps} < first.session.steps < 30")
+    seat.page.keyboard.press("Escape")
+    seat.page.keyboard.press("Escape")
     seat.until("first.ended and running() == 0")
     seat.page.locator(STAGE).nth(1).wait_for(state="detached")
     html = seat.notebook.cells()[1]["outputs"][0]["data"]["text/html"]
-    assert "1 of 3 laps driven here" in html and ">1000</td>" in html
-    assert [lap.steps for lap in list_laps(tmp_path)] == [30]
+    assert "2 of 3 laps driven here" in html and "run this one again" in html
+    assert ">1001</td>" in html and [lap.steps for lap in list_laps(tmp_path)] == [30, 30]
 
 
 def test_a_closed_tab_and_a_restarted_kernel(take_seat, jupyterlab, tmp_path: Path) -> None:
@@ -269,16 +303,26 @@ def test_a_closed_tab_and_a_restarted_kernel(take_seat, jupyterlab, tmp_path: Pa
     back = Seat(NotebookPage(seat.page, address))
     back.until("running() == 0", timeout=10)
     assert len(list_laps(tmp_path)) == 1
+    back.page.locator(STAGE).click()  # the lap under way goes on
+    back.hold(0.2, "Up")
+    back.wait_for_hint("Lap 2 of 9")
+    back.hold(0)
 
     # the kernel is restarted while the wheel is held: the picture says so, the laps stay
     back.run_cell(1)
     back.sit()
     back.hold(0.2, "Up")
-    back.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
+    back.page.locator(".lm-MenuBar-item", has_text="Kernel").click()
+    back.page.locator(".lm-Menu-item", has_text="Restart Kernel…").click()
+    back.page.locator(".jp-Dialog-button", has_text="Restart").click()
+    back.notebook._until(f"() => ({KERNEL_STATUS})() === 'idle'", "the kernel is back")
     back.page.locator(STAGE).click()
-    back.wait_for_hint("The kernel is silent")
-    assert len(list_laps(tmp_path)) == 1
+    back.wait_for_hint("After a restart, run the imports and constants")
+    assert len(list_laps(tmp_path)) == 2
     back.hold(0)
+    back.run_cell(0)  # as it says; then this cell
+    back.run_cell(1)
+    back.sit()
     # the notebook as it was saved with the car under way: a picture, no error message
     again = Seat(NotebookPage(seat.page, address))
     again.page.locator(".cockpit-still img").wait_for()
@@ -290,7 +334,85 @@ def test_a_closed_tab_and_a_restarted_kernel(take_seat, jupyterlab, tmp_path: Pa
     assert not again.page.locator(".cockpit-still img").is_visible()
     again.hold(0.2, "Up")
     again.wait_for_hint("Lap 1 of 9")
-    assert [lap.seed for lap in list_laps(tmp_path)] == [1000, 1001]
+    assert [lap.seed for lap in list_laps(tmp_path)] == [1000, 1001, 1002]
+
+
+def test_the_cockpits_of_the_series_need_the_imports_and_the_constants_alone() -> None:
+    """Which is what the page says to a reader whose kernel was restarted."""
+    found = 0
+    for path in sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb")):
+        cells = nbformat.read(path, 4).cells
+        imports, constants, *others = (c.source for c in cells if c.cell_type == "code")
+        for source in (source for source in others if "Cockpit(" in source):
+            known = set(dir(builtins))
+            for part in (imports, constants, source):
+                nodes = list(ast.walk(ast.parse(part)))
+                names = [node for node in nodes if isinstance(node, ast.Name)]
+                known |= {n.asname or n.name for n in nodes if isinstance(n, ast.alias)}
+                known |= {name.id for name in names if isinstance(name.ctx, ast.Store)}
+            assert {name.id for name in names} <= known, path.stem
+            found += 1
+    assert found == 2
+
+
+def test_hands_off_the_keys_the_car_waits(take_seat, tmp_path: Path) -> None:
+    seat = take_seat(
+        "from helpers.by_hand import laps\nlaps.HANDS_OFF = 20\n"
+        "cockpit = Cockpit(folder=folder, env=make_env(60), laps=1)\ncockpit"
+    )
+    seat.sit()
+    seat.hold(0.3, "Up", least=5)
+    seat.hold(0)
+    seat.wait_for_hint("Hands off the keys: the car waits.\nPress an arrow key")
+    steps = seat.steps()
+    time.sleep(0.3)
+    assert 25 <= steps == seat.steps() < 60
+    seat.hold(0.3, "Up")
+    seat.page.locator(STAGE).wait_for(state="detached", timeout=20_000)
+    seat.hold(0)
+    assert [lap.steps for lap in list_laps(tmp_path)] == [60]
+
+
+def test_another_tab_stops_the_car_and_loses_nothing(take_seat, tmp_path: Path) -> None:
+    seat = take_seat("cockpit = Cockpit(folder=folder, env=make_env(60), laps=1)\ncockpit")
+    page = seat.page
+    # Playwright's pages all think that they are the one in front
+    no_emulation = {"enabled": False}
+    page.context.new_cdp_session(page).send("Emulation.setFocusEmulationEnabled", no_emulation)
+    page.bring_to_front()
+    seat.sit()
+    seat.hold(0.3, "Up", least=5)
+    other = page.context.new_page()
+    other.bring_to_front()
+    seat.until("running() == 0")
+    steps = seat.steps()
+    time.sleep(0.3)
+    assert 5 <= steps == seat.steps() < 60
+    other.close()
+    page.bring_to_front()
+    page.keyboard.up("ArrowUp")
+    seat.down = []
+    page.locator(STAGE).click()
+    seat.hold(0.3, "Up")
+    page.locator(STAGE).wait_for(state="detached", timeout=20_000)
+    seat.hold(0)
+    assert [lap.steps for lap in list_laps(tmp_path)] == [60]
+
+
+@pytest.mark.parametrize("size", [(1366, 625), (900, 600)], ids=str)
+def test_driving_brings_the_picture_and_its_buttons_into_view(
+    take_seat, size: tuple[int, int]
+) -> None:
+    """On a screen of 1366 by 768 a browser leaves about 625 pixels for the page."""
+    seat = take_seat("Cockpit(folder=folder)")
+    seat.page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
+    for edge in ("top", "bottom"):  # of the window, from beyond which a corner looks in
+        seat.look_away()
+        x, y = seat.page.evaluate(SCROLL_TO, edge)
+        assert not seat.page.evaluate(IN_VIEW)
+        seat.page.mouse.click(x, y)
+        seat.page.locator(".cockpit.driving").wait_for()
+        seat.page.wait_for_function(IN_VIEW)
 
 
 COPILOT = """

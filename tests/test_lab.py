@@ -4,17 +4,32 @@ By default one of the series is opened, with its committed outputs, and a small 
 test's own is run. IL_BROWSER=all opens every one of the series, and runs it.
 """
 
+import json
 import os
-from collections.abc import Callable
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from lab import JupyterLab, NotebookPage
+from lab import SERVER_TIMEOUT, JupyterLab, NotebookPage
 from nbformat import NotebookNode, v4
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ALL = os.environ.get("IL_BROWSER") == "all"
 OPENED = [path for path in NOTEBOOKS if ALL or path.name.startswith("01")]
+KERNEL_FOLDER = """async () => {
+    const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+    const code = "__import__('os').getcwd()";
+    const reply = await kernel.requestExecute({code: "", user_expressions: {code}}).done;
+    return reply.content.user_expressions.code.data["text/plain"];
+}"""
 RUN_TIMEOUT = 1200  # s, for all cells of a notebook of the series, at small size
 
 # What a reader meets in the series, and what the page then shows
@@ -107,3 +122,91 @@ def test_what_goes_wrong_is_seen(
     with pytest.raises((AssertionError, TimeoutError), match=complaint):
         notebook.run_all(20)
         check(notebook)
+
+
+@pytest.fixture
+def opened_by_make_lab(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A copy of the project, and the address that its ``make lab`` gives to the reader's browser.
+
+    The home is empty, as a new reader's is, but for what lets this test ask the page.
+    """
+    if shutil.which("make") is None or os.name == "nt":
+        pytest.skip("needs make and a POSIX shell")
+    project, home, address = tmp_path / "project", tmp_path / "home", tmp_path / "address"
+    for folder in (project / ".venv" / "bin", project / "notebooks", project / "data", home):
+        folder.mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "lock.txt", "README.md", "jupyter_lab_config.json"):
+        shutil.copy(ROOT / name, project)
+    shutil.copytree(ROOT / ".jupyter", project / ".jupyter")
+    shutil.copy(NOTEBOOKS[0], project / "notebooks")
+    (project / ".venv" / "installed").write_text(str(project))
+    browser = tmp_path / "browser"
+    for path, line in {
+        project / ".venv" / "bin" / "python": f'exec "{sys.executable}" "$@"',
+        browser: f'cp "${{1#file://}}" "{address}.part" && mv "{address}.part" "{address}"',
+    }.items():
+        path.write_text(f"#!/bin/sh\n{line}\n")
+        path.chmod(0o755)
+    (home / ".jupyter").mkdir()
+    (home / ".jupyter" / "jupyter_config.json").write_text(
+        json.dumps({"LabApp": {"expose_app_in_browser": True}})
+    )
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("JUPYTER", "JPY_", "MAKE"))}
+    env |= {"HOME": str(home), "BROWSER": f"{browser} %s"}
+    log = tmp_path / "log"
+    with log.open("wb") as out:
+        make = subprocess.Popen(
+            ["make", "lab"], cwd=project, env=env, stdout=out, stderr=out, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + SERVER_TIMEOUT
+        while not address.exists():
+            assert make.poll() is None and time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        (url,) = re.findall(r'href="(http[^"]+)"', address.read_text())  # a page that leads there
+        yield project, url
+    finally:
+        os.killpg(make.pid, signal.SIGTERM)  # JupyterLab shuts its kernels down first
+        make.wait(30)
+
+
+def test_make_lab_opens_the_first_notebook(
+    opened_by_make_lab: tuple[Path, str], browser_page: Any
+) -> None:
+    """Without a pop-up, its kernel beside it, data/ and README.md to be reached."""
+    project, address = opened_by_make_lab
+    notebook = NotebookPage(browser_page, address)
+    assert browser_page.url.endswith("/lab/tree/notebooks/00-start-here.ipynb")
+    assert notebook.cells()[0]["source"].startswith("# 00")
+    assert browser_page.evaluate(KERNEL_FOLDER) == repr(str(project / "notebooks"))
+    browser_page.locator(".jp-BreadCrumbs-home").click()
+    for name in ("README.md", "data"):
+        browser_page.locator(f".jp-DirListing-itemText:has-text('{name}')").wait_for()
+    browser_page.evaluate("() => window.jupyterapp.restored")
+    browser_page.wait_for_timeout(3000)  # news come after that
+    assert browser_page.locator(".Toastify__toast, .jp-Dialog").all_inner_texts() == []
+
+
+def test_saving_keeps_what_was_seen_and_nothing_else(
+    jupyterlab: JupyterLab, open_notebook: Callable[..., NotebookPage]
+) -> None:
+    save = "() => window.jupyterapp.commands.execute('docmanager:save')"
+    name = jupyterlab.add(OPENED[0])
+    open_notebook(name).page.evaluate(save)
+    assert (jupyterlab.root / name).read_bytes() == OPENED[0].read_bytes()  # git sees no change
+
+    # bars and sliders have no kernel when a notebook is opened again, and would say so in red
+    widgets = made(
+        "from ipywidgets import FloatSlider\nfrom tqdm.auto import tqdm\nFloatSlider()",
+        "for _ in tqdm(range(3), leave=False):\n    print('seen')",
+        "for _ in tqdm(range(3)):\n    1 / 0",
+    )
+    notebook = open_notebook(jupyterlab.add(widgets, "widgets.ipynb"))
+    notebook.run_all(60)
+    notebook.page.evaluate(save)
+    jupyterlab.shut_down_kernels()
+    page = open_notebook("widgets.ipynb").page
+    page.locator(".jp-OutputArea", has_text="ZeroDivisionError").wait_for()
+    page.wait_for_timeout(1000)
+    assert page.locator(".jp-OutputArea-output", has_text="seen").count() == 1
+    assert page.locator(".jp-OutputArea-output", has_text="widget").count() == 0

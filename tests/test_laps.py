@@ -29,7 +29,7 @@ from helpers.by_hand.laps import (
 )
 from helpers.by_hand.window import keyboard_action
 from helpers.demonstrations import Demonstrations, DemonstrationsError
-from helpers.worlds.drivers import RacingDriver
+from helpers.worlds.drivers import KeyboardDriver, RacingDriver
 
 GAS = keyboard_action(False, False, True, False)
 LEFT = keyboard_action(True, False, False, False)
@@ -239,23 +239,80 @@ def test_a_lap_that_the_clone_drives_alone_leaves_no_file(tmp_path: Path) -> Non
     assert "without your help" in session.status["message"]
 
 
+def tracks(listed: laps.Laps) -> list[int]:
+    return [lap.seed for lap in listed]
+
+
 def test_laps_are_listed_replayed_and_dropped(tmp_path: Path) -> None:
     assert list_laps(tmp_path / "nowhere") == [] and "No laps" in list_laps(tmp_path)._repr_html_()
     drive(LapSession(ToyRace(tiles=20), tmp_path, laps=3), 3 * 19)
     listed = list_laps(tmp_path)
-    assert [(lap.seed, lap.steps, lap.finished) for lap in listed] == [
-        (1000 + i, 19, True) for i in range(3)
-    ]
+    assert [(lap.seed, lap.steps) for lap in listed] == [(1000 + i, 19) for i in range(3)]
     assert listed._repr_html_().count("<tr>") == 4 and repr(listed).count("\n") == 3
     assert "The car on track 1001, 19 steps by human" in repr(replay_lap(tmp_path, 1))
-    assert [lap.seed for lap in drop_lap(tmp_path, 1)] == [1000, 1002]
+    file = listed[1].path.name
+    for _ in range(2):  # a cell that is run again drops no other lap
+        assert tracks(drop_lap(tmp_path, file)) == [1000, 1002]
     assert Demonstrations.load(tmp_path).seeds.tolist() == [1000, 1002]
     assert len(list((tmp_path / "dropped").iterdir())) == 1
-    for number, command in itertools.product((2, -3), (drop_lap, replay_lap)):
+    for number in (2, -3):
         with pytest.raises(IndexError, match=f"no lap {number}: .*{tmp_path.name} holds 2 laps"):
-            command(tmp_path, number)
+            replay_lap(tmp_path, number)
     with pytest.raises(IndexError, match="holds 0 laps"):
         replay_lap(tmp_path / "nowhere")
+    for _ in range(2):
+        assert tracks(drop_lap(tmp_path, file, undo=True)) == [1000, 1001, 1002]
+    for undo in (False, True):
+        with pytest.raises(FileNotFoundError, match=r"lap-9\.npz; list_laps"):
+            drop_lap(tmp_path, "lap-9.npz", undo=undo)
+
+
+def test_the_table_says_how_many_tiles_a_lap_touched(tmp_path: Path) -> None:
+    session = LapSession(laps.make_env(60), tmp_path, laps=1)
+    drive(session, 60)
+    world: Any = session.env.unwrapped
+    tiles = f"{world.tile_visited_count} of {len(world.track)}"
+    assert 5 < world.tile_visited_count < 60
+    assert f"{tiles} tiles" in session.status["line"]
+    assert tiles in repr(list_laps(tmp_path)) and f"{tiles} tiles" in repr(replay_lap(tmp_path))
+
+
+def test_the_steps_by_hand_are_told_where_a_policy_drove_too(tmp_path: Path) -> None:
+    make_laps(tmp_path / "human", [7])
+    assert "by hand" not in repr(list_laps(tmp_path / "human"))
+    take_over(tmp_path / "takeover")
+    table = repr(list_laps(tmp_path / "takeover"))
+    assert table.split()[:5] == ["lap", "track", "steps", "by", "hand"]
+    assert table.splitlines()[1].split()[:4] == ["0", "7", "7", "5"]
+
+
+def test_hands_off_the_keys_the_car_waits_and_the_lap_goes_on(tmp_path: Path) -> None:
+    session = LapSession(ToyRace(tiles=20), tmp_path, laps=1)
+    drive(session, 3)
+    drive(session, laps.HANDS_OFF - 1, NOTHING)
+    assert not session.waiting and session.steps == laps.HANDS_OFF + 2
+    drive(session, 50, NOTHING)
+    assert session.status["waiting"] and session.steps == laps.HANDS_OFF + 2
+    assert "Hands off" in session.message
+    drive(session)
+    assert not session.waiting and not session.message
+    drive(session, 15)
+    assert Demonstrations.load(tmp_path).lengths.tolist() == [laps.HANDS_OFF + 18]
+
+    beside = LapSession(ToyRace(tiles=999), tmp_path / "takeover", policy=Clone())
+    drive(beside, 2 * laps.HANDS_OFF, NOTHING)
+    assert beside.steps == 2 * laps.HANDS_OFF  # the policy drives on
+
+
+def test_hands_off_the_keys_the_car_stops_before_it_leaves_the_field(tmp_path: Path) -> None:
+    session = LapSession(laps.make_env(), tmp_path, seeds=[1004])  # of 84 tries the nearest
+    driver = KeyboardDriver(session.env)
+    drive(session)  # the first key
+    while session.steps < 117:
+        session.step(driver())
+    drive(session, 2 * laps.HANDS_OFF, NOTHING)
+    assert 117 + 50 < session.steps < 117 + 1 + laps.HANDS_OFF and session.waiting
+    assert "Hands off" in session.message
 
 
 def test_without_a_display_the_cell_says_so_and_goes_on(
@@ -485,10 +542,9 @@ def test_a_file_of_three_laps_is_listed_as_three_and_a_hidden_one_not(tmp_path: 
     assert "track 9, 16 steps" in repr(replay)
     assert Image.open(io.BytesIO(replay.data)).n_frames == 4  # every fourth
     assert LapSession(ToyRace(), tmp_path, seeds=None).seed == 1000
-    with pytest.raises(ValueError, match=r"b-three\.npz holds 3 laps"):
-        drop_lap(tmp_path, 2)
-    assert len(list_laps(tmp_path)) == 4
-    assert [lap.seed for lap in drop_lap(tmp_path, 0)] == [7, 8, 9]
+    assert tracks(drop_lap(tmp_path, "a-one.npz")) == [7, 8, 9]
+    assert drop_lap(tmp_path, "b-three.npz") == []  # as a whole
+    assert tracks(drop_lap(tmp_path, "b-three.npz", undo=True)) == [7, 8, 9]
 
 
 def test_the_pictures_are_not_unpacked_for_the_table(
@@ -549,17 +605,20 @@ def test_drops_take_names_as_they_are_and_never_overwrite(tmp_path: Path) -> Non
 
     lap("lap1", 7)
     lap("lap[1]", 8)  # as a pattern it matches the first, and not itself
-    assert [lap.path.stem for lap in drop_lap(tmp_path, 1)] == ["lap1"]
+    assert [lap.path.stem for lap in drop_lap(tmp_path, "lap[1].npz")] == ["lap1"]
     assert step_log(tmp_path / "lap1.npz") is not None
-    assert drop_lap(tmp_path, 0) == []
+    assert drop_lap(tmp_path, "lap1.npz") == []
     for seed in (9, 10):
         lap("lap1", seed)
-        assert drop_lap(tmp_path, 0) == []
+        assert drop_lap(tmp_path, "lap1.npz") == []
     dropped = list_laps(tmp_path / "dropped")
     assert {lap.path.stem: lap.seed for lap in dropped} == {
         "lap1": 7, "lap[1]": 8, "lap1-1": 9, "lap1-2": 10,
     }  # fmt: skip
     assert [lap.steps for lap in dropped] == [7] * 4  # each with its log
+    lap("lap1", 11)
+    assert sorted(tracks(drop_lap(tmp_path, "lap1.npz", undo=True))) == [7, 11]
+    assert [lap.steps for lap in list_laps(tmp_path)] == [7, 7]
 
 
 def test_the_table_can_be_printed_in_a_windows_console(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from helpers.demonstrations import Demonstrations
+from helpers.plumbing import each
 from helpers.rollouts import Scores, bootstrap_interval, evaluate, rollout, run_all
 from helpers.worlds.drivers import RacingDriver
 from helpers.worlds.mountain_car import MountainCarVector, mountain_car_expert
@@ -306,6 +307,57 @@ def test_scores():
     assert scores.mean == 3 and scores.minimum == 1 and scores.finished_share == 0.75
     assert "75% finished" in str(scores)
     assert scores.interval[0] < 3 < scores.interval[1] and scores.interval == scores.interval
+
+
+def interrupted(folder, number, level):
+    """Squares of the numbers; the first time, 3 is interrupted. Each call leaves a file."""
+    (folder / f"{number}-{level}-{len(list(folder.iterdir()))}").touch()
+    if number == 3 and len(list(folder.glob("3-*"))) == 1:
+        raise KeyboardInterrupt
+    return level * number**2
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_same_call_after_an_interrupt_does_what_is_left(workers, tmp_path):
+    def calls(number):
+        return len(list(tmp_path.glob(f"{number}-*")))
+
+    tasks = [(tmp_path, number, 1) for number in range(5)]
+    with pytest.raises(KeyboardInterrupt):
+        each(interrupted, tasks, workers, progress=False)
+    before = calls(0)
+    assert before == 1
+    assert each(interrupted, tasks, workers, progress=False) == [0, 1, 4, 9, 16]
+    assert calls(0) == 1 and calls(3) == 2
+    other = [(tmp_path, number, 2) for number in range(5)]  # another call, and nothing is left over
+    assert each(interrupted, other, workers, progress=False) == [0, 2, 8, 18, 32]
+    assert each(interrupted, tasks, workers, progress=False) == [0, 1, 4, 9, 16]
+    assert calls(0) == 3
+
+
+def test_what_a_function_refers_to_belongs_to_the_call(tmp_path):
+    """As in a notebook, where a constant is changed between the interrupt and the second run."""
+    scope = {"interrupted": interrupted, "folder": tmp_path, "LEVEL": 1}
+    exec("def level(number): return interrupted(folder, number, LEVEL)", scope)
+    level = scope["level"]
+    level.__module__ = "__main__"
+    with pytest.raises(KeyboardInterrupt):
+        each(level, [(2,), (3,)], 1, progress=False)
+    scope["LEVEL"] = 5
+    assert each(level, [(2,), (3,)], 1, progress=False) == [20, 45]
+
+
+def test_an_interrupted_evaluation_goes_on(mountain, tmp_path):
+    def once(observation):
+        (tmp_path / str(len(list(tmp_path.iterdir())))).touch()
+        if len(list(tmp_path.iterdir())) == 300:
+            raise KeyboardInterrupt
+        return 1
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(mountain, once, range(3), progress=False)
+    scores = evaluate(mountain, once, range(3), progress=False)
+    assert scores.lengths.tolist() == [200] * 3 and len(list(tmp_path.iterdir())) == 700
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")

@@ -1,7 +1,7 @@
 """The set-up: its files agree, and make never trusts an environment that is half made.
 
 make is tried with a stand-in for Python that writes down what it is asked to do, so no package is
-installed here.
+installed here. Where uv has to find a Python, the uv is real, and so is the Python; its pip is not.
 """
 
 import os
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
@@ -79,6 +80,8 @@ def test_make_and_ci_take_the_same_pythons() -> None:
     assert SpecifierSet(bounds) == SpecifierSet(PROJECT["requires-python"])
     for version in re.findall(r'python(?:-version)?: "([\d.]+)"', WORKFLOW):
         assert version in SpecifierSet(PROJECT["requires-python"])
+    too_new = re.search(r"container: python:([\d.]+)", WORKFLOW)[1]
+    assert too_new not in SpecifierSet(PROJECT["requires-python"])
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
@@ -137,14 +140,17 @@ def test_help_names_every_target() -> None:
 
 STAND_IN = """#!/bin/sh
 # A Python that can be asked its version, makes a .venv of itself, and "installs".
+for last; do :; done
 case "$*" in
     *version_info*) exit {unsuitable} ;;
+    *'import venv'*) exit {without_venv} ;;
     *'print(open('*) cat .venv/installed 2>/dev/null; exit 0 ;;
     *'-m venv'*)
         echo venv >>calls
-        case "$*" in *--clear*) rm -rf .venv ;; esac
-        mkdir -p .venv/bin
-        [ "$0" = .venv/bin/python ] || cp "$0" .venv/bin/python ;;
+        case "$*" in *--clear*) rm -rf "$last" ;; esac
+        mkdir -p "$last/bin"
+        [ "$0" = "$last/bin/python" ] || cp "$0" "$last/bin/python" ;;
+    *'pip install'*uv) echo "pip $*" >>calls; ln -s "$REAL_UV" .uv/bin/uv ;;
     *'pip install'*) echo "pip $*" >>calls; [ ! -e broken ] ;;
     *jupyterlab*) echo lab >>calls ;;
 esac
@@ -152,27 +158,30 @@ esac
 
 
 class Project:
-    """A folder with our Makefile and a stand-in for Python."""
+    """A folder with our Makefile, and a stand-in for Python that make is given or finds."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name in ("Makefile", "pyproject.toml", "lock.txt"):
             shutil.copy(ROOT / name, folder)
-        self.python(unsuitable=0)
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "UV_"))}
+        self.env.pop("TORCH_INDEX", None)
+        self.stand_in("python")
+        self.named = True
 
-    def python(self, unsuitable: int) -> None:
-        path = self.folder / "python"
-        path.write_text(STAND_IN.format(unsuitable=unsuitable), encoding="utf-8")
+    def stand_in(self, name: str, unsuitable: int = 0, without_venv: int = 0) -> None:
+        path = self.folder / name
+        text = STAND_IN.format(unsuitable=unsuitable, without_venv=without_venv)
+        path.write_text(text, encoding="utf-8")
         path.chmod(0o755)
 
     def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """What make says; ``calls`` is emptied before."""
         (self.folder / "calls").write_text("", encoding="utf-8")
-        env = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
-        env.pop("TORCH_INDEX", None)
-        python = f"PYTHON={self.folder / 'python'}"
+        python = [f"PYTHON={self.folder / 'python'}"] if self.named else []
+        command = [shutil.which("make"), *python, *arguments]
         return subprocess.run(
-            ["make", python, *arguments], cwd=self.folder, env=env, capture_output=True, text=True
+            command, cwd=self.folder, env=self.env, capture_output=True, text=True
         )
 
     @property
@@ -231,7 +240,7 @@ def test_a_moved_environment_is_made_anew(project: Project) -> None:
 
 
 def test_an_unsuitable_python_is_named(project: Project) -> None:
-    project.python(unsuitable=1)
+    project.stand_in("python", unsuitable=1)
     result = project.make("lab")
     assert result.returncode != 0
     assert "Python 3.11, 3.12 or 3.13" in result.stderr
@@ -260,3 +269,86 @@ def test_lint_stops_the_tests(project: Project) -> None:
         "pytest",
     ]
     assert not [line for line in steps if line.lstrip().startswith("-") or "||" in line]
+
+
+# --- make, where no Python suits
+
+
+@pytest.fixture
+def bare(project: Project) -> Project:
+    """A machine that has what the Makefile calls, and neither Python nor uv on its PATH."""
+    project.named = False
+    (project.folder / "bin").mkdir()
+    for name in ("sh", "sed", "rm", "mkdir", "cp", "cat", "ln", "id", "echo"):
+        (project.folder / "bin" / name).symlink_to(shutil.which(name))
+    project.env |= {"PATH": str(project.folder / "bin"), "HOME": str(project.folder / "home")}
+    return project
+
+
+def seed(folder: Path, name: str, main: str) -> None:
+    """A wheel with one file, which ``python -m name`` runs."""
+    about = f"{name}-1.dist-info"
+    files = {
+        f"{name}/__main__.py": main,
+        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    files[f"{about}/RECORD"] = "".join(f"{file},,\n" for file in [*files, f"{about}/RECORD"])
+    with zipfile.ZipFile(folder / f"{name}-1-py3-none-any.whl", "w") as wheel:
+        for file, text in files.items():
+            wheel.writestr(file, text)
+
+
+@pytest.mark.parametrize("from_pypi", [False, True])
+def test_uv_makes_the_environment_where_python_is_too_new(bare: Project, from_pypi: bool) -> None:
+    """A real uv, which finds the Python of these tests and needs no network; pip is a stand-in."""
+    bare.stand_in("bin/python3", unsuitable=1)
+    uv = pytest.importorskip("uv").find_uv_bin()
+    if not from_pypi:
+        (bare.folder / "bin" / "uv").symlink_to(uv)
+    seed(bare.folder, "pip", "import sys\nprint('pip', *sys.argv[1:], file=open('calls', 'a'))")
+    seed(bare.folder, "setuptools", "")
+    seed(bare.folder, "wheel", "")
+    places = [bare.env["PATH"], str(Path(sys.base_prefix, "bin"))]
+    bare.env |= {
+        "REAL_UV": uv,
+        "UV_PYTHON_SEARCH_PATH": os.pathsep.join(places),
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_OFFLINE": "1",
+        "UV_FIND_LINKS": str(bare.folder),
+        "UV_NO_CONFIG": "1",
+    }
+    result = bare.make("install")
+    assert result.returncode == 0, result.stderr
+    assert ("getting uv (18 MB) from PyPI" in result.stdout) == from_pypi
+    assert "making .venv with uv" in result.stdout and "35 MB" in result.stdout
+    torch, rest = bare.calls[-2:]
+    assert "-c lock.txt torch==" in torch and "-c lock.txt -e .[test]" in rest
+    ours = subprocess.check_output([bare.folder / ".venv/bin/python", "-V"], text=True)
+    assert ours.split()[1] in SpecifierSet(PROJECT["requires-python"])
+    bare.make("install")
+    assert bare.calls == []
+
+
+@pytest.mark.parametrize("python", ["none", "without venv"])
+def test_where_there_is_nothing_to_begin_with_make_says_what_to_install(
+    bare: Project, python: str
+) -> None:
+    if python == "without venv":
+        bare.stand_in("bin/python3", unsuitable=1, without_venv=1)
+    result = bare.make("lab")
+    assert result.returncode != 0
+    for words in ("python3-venv", "make PYTHON=", "astral.sh/uv/install.sh", "brew", "winget"):
+        assert words in result.stderr
+    assert bare.calls == []
+
+
+def test_uv_waits_where_a_python_suits(bare: Project) -> None:
+    bare.stand_in("bin/python3.12")
+    uv = bare.folder / "bin" / "uv"
+    uv.write_text("#!/bin/sh\necho uv >>calls\n", encoding="utf-8")
+    uv.chmod(0o755)
+    result = bare.make("lab")
+    assert result.returncode == 0, result.stderr
+    assert "making .venv with python3.12" in result.stdout
+    assert [call.split()[0] for call in bare.calls] == ["venv", "pip", "pip", "lab"]

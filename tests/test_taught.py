@@ -35,7 +35,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 COMPARED = {
     "02": {"BCModel"},
     "04": {"DrivingCNN", "view"},
-    "05": {"Disturbed", "record_disturbed"},
+    "05": {"Disturbed", "disturbed_lap"},
     "06": {"dagger", "drive_and_ask"},
 }
 # … and those that share no more than their name with the package's
@@ -275,11 +275,12 @@ def short_env() -> gym.Env:
     return gym.make("FastCarRacing-v3", max_episode_steps=40)
 
 
-def test_record_disturbed() -> None:
-    env, seeds = short_env(), [0, 3]  # whose first bursts begin within 30 steps
-    record_disturbed = taught("05", "record_disturbed").record_disturbed
-    ours = record_disturbed(env, RacingDriver(env), seeds)
-    theirs = training.record_disturbed(env, RacingDriver(env), seeds)
+def test_disturbed_lap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gym.registry["FastCarRacing-v3"], "max_episode_steps", 40)
+    notebook = taught("05", "disturbed_lap", LAP_STEPS=40)
+    ours = [notebook.disturbed_lap(seed) for seed in (0, 3)]  # whose bursts begin within 30 steps
+    theirs = [training.disturbed_lap(seed) for seed in (0, 3)]
+    env = short_env()
     calm = rollout(env, RacingDriver(env), 0, keep_observations=True)
     assert same(ours, theirs) and not same(ours[0][0], networks.view(calm.observations))
 

@@ -200,7 +200,7 @@ def test_r_restarts_the_lap_on_the_same_track(window, tmp_path: Path) -> None:
     drive.hold("Up")
     assert "listed 1" in drive.end()
     (lap,) = list_laps(tmp_path)
-    assert (lap.seed, lap.steps, lap.finished) == (1000, 30, False)
+    assert (lap.seed, lap.steps) == (1000, 30)
     actions = Demonstrations.load(tmp_path).actions
     np.testing.assert_array_equal(actions, [keyboard_action(False, False, True, False)] * 30)
 
@@ -225,8 +225,8 @@ def test_ending_early_keeps_the_finished_lap_and_loses_the_one_under_way(
 
 
 def test_a_window_that_nobody_drives_closes_and_says_so(window, tmp_path: Path) -> None:
-    drive = window(patience=2)
-    assert "No key was pressed for 2 seconds" in drive.end()
+    drive = window(patience=4)
+    assert "No key was pressed for 4 seconds" in drive.end()
     assert not list_laps(tmp_path)
 
 

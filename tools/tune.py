@@ -22,8 +22,9 @@ import gymnasium as gym
 import numpy as np
 from tqdm.auto import tqdm
 
+from helpers.plumbing import each
 from helpers.rollouts import evaluate, run_all
-from helpers.training import fit_driver, record_disturbed
+from helpers.training import disturbed_lap, fit_driver
 from helpers.worlds.drivers import DEFAULT_PACE, GAINS, RACER_PACE, Gains, RacingDriver
 
 PHYSICS = "PhysicsOnly-v3"
@@ -110,7 +111,7 @@ def students(paces: Iterable[float], seed: int = 0) -> None:
     env, physics = gym.make("FastCarRacing-v3"), gym.make(PHYSICS)
     for pace in paces:
         teacher = evaluate(physics, RacingDriver(physics, pace), CHECK, progress=False)
-        disturbed = record_disturbed(env, RacingDriver(env, pace), range(STUDENT_LAPS))
+        disturbed = each(disturbed_lap, [(seed, pace) for seed in range(STUDENT_LAPS)], 2)
         clone = fit_driver(disturbed, seed=seed)
         student = evaluate(env, clone.act, CHECK, workers=2, progress=False)
         print(f"pace {pace:4}: teacher {teacher.mean:.1f}, student {student}", flush=True)

@@ -2,6 +2,9 @@
 const ARROWS = ["ArrowLeft", "ArrowUp", "ArrowDown", "ArrowRight"];
 const BUTTONS = { ArrowLeft: "◀", ArrowUp: "▲ gas", ArrowDown: "▼ brake", ArrowRight: "▶" };
 const KERNEL_PATIENCE = 1500; // ms without a picture until we say that the kernel is silent
+const SILENT =
+  "The kernel is silent: it is busy, or was restarted. After a restart, run the imports and " +
+  "constants at the notebook's top, then this cell.";
 
 function make(tag, className, parent, text = "") {
   const node = parent.appendChild(document.createElement(tag));
@@ -21,11 +24,13 @@ function render({ model, el }) {
   picture.draggable = false;
   stage.tabIndex = 0;
   stage.setAttribute("role", "application");
-  stage.setAttribute("aria-label", "Drive with the arrow keys; R restarts the lap, Escape ends");
+  const keysDo = "Drive with the arrow keys; R restarts the lap, Escape pauses, then ends";
+  stage.setAttribute("aria-label", keysDo);
   stage.dataset.lmSuppressShortcuts = "true"; // or JupyterLab moves to another cell
 
   const held = new Set();
-  let focused = false;
+  let driving = false; // the keys are the car's
+  let paused = false; // by Escape, after which the picture keeps the focus
   let silence; // a timer, while we wait for a picture
   let status = { message: "" };
 
@@ -33,7 +38,13 @@ function render({ model, el }) {
     hint.textContent = words.trim();
     hint.hidden = !hint.textContent;
   };
-  const tell = (more) => model.send({ keys: [...held], focus: focused, ...more });
+  const tell = (more) => {
+    try {
+      model.send({ keys: [...held], focus: driving, ...more });
+    } catch {
+      say(SILENT); // a restarted kernel knows nothing of this widget
+    }
+  };
   const press = (key, down) => {
     if (held.has(key) === down) return; // a key's own repeats
     down ? held.add(key) : held.delete(key);
@@ -42,29 +53,35 @@ function render({ model, el }) {
   };
   const listen = () => {
     clearTimeout(silence);
-    const words = "The kernel is silent: it is busy, or was restarted. Run this cell again.";
-    if (focused && !status.ended) silence = setTimeout(() => say(words), KERNEL_PATIENCE);
+    if (driving && !status.ended) silence = setTimeout(() => say(SILENT), KERNEL_PATIENCE);
   };
   const show = () => {
-    root.classList.toggle("driving", focused);
+    root.classList.toggle("driving", driving);
     root.classList.toggle("by-policy", status.human === false);
     const watch = "Click the picture: the policy drives";
     const click = "Click the picture, then drive with the arrow keys";
-    const start = "Press an arrow key to start: ▲ is gas";
+    const start = "Press an arrow key to drive: ▲ is gas";
     if (status.ended) say(status.message);
-    else if (!focused) say(`${status.message}\n${status.human === false ? watch : click}`);
+    else if (paused) say("Paused: click the picture or press an arrow key to go on, Esc to end");
+    else if (!driving) say(`${status.message}\n${status.human === false ? watch : click}`);
     else say(status.waiting ? `${status.message}\n${start}` : status.message);
     line.textContent = status.line ?? "";
   };
-  const focus = (now) => {
-    focused = now;
+  const drive = (now, pause = false) => {
+    driving = now;
+    paused = pause;
     for (const key of ARROWS) {
       held.delete(key); // a key let go elsewhere would stay held
       buttons[key].classList.remove("held");
     }
     show();
-    tell();
     listen();
+    tell();
+    if (now) root.scrollIntoView({ block: "nearest" });
+  };
+  const sit = () => {
+    stage.focus({ preventScroll: true });
+    if (!driving) drive(true);
   };
 
   const buttons = {};
@@ -78,26 +95,28 @@ function render({ model, el }) {
     node.onpointerdown = (event) => {
       event.preventDefault(); // the picture keeps the keys
       node.setPointerCapture(event.pointerId);
-      stage.focus({ preventScroll: true });
+      sit();
       press(key, true);
     };
     node.onpointerup = node.onpointercancel = () => press(key, false);
     node.oncontextmenu = (event) => event.preventDefault(); // a long touch
   }
-  button("Restart lap (R)", "R").onclick = () => (tell({ do: "restart" }), stage.focus());
-  button("End (Esc)", "Escape").onclick = () => tell({ do: "end" });
+  button("Restart lap (R)", "R").onclick = () => (tell({ do: "restart" }), sit());
+  button("End (Esc twice)", "Escape").onclick = () => tell({ do: "end" });
 
-  stage.onfocus = () => focus(true);
-  stage.onblur = () => focus(false);
-  stage.onpointerdown = () => stage.focus({ preventScroll: true });
+  stage.onfocus = () => drive(true);
+  stage.onblur = () => drive(false);
+  stage.onpointerdown = sit;
   stage.onkeydown = (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.key === "Tab") return;
     event.preventDefault();
     event.stopPropagation();
-    if (ARROWS.includes(event.key)) press(event.key, true);
-    else if (event.repeat) return;
-    else if (event.key.toLowerCase() === "r") tell({ do: "restart" });
-    else if (event.key === "Escape") tell({ do: "end" });
+    if (event.repeat) return;
+    if (ARROWS.includes(event.key)) {
+      sit();
+      press(event.key, true);
+    } else if (event.key.toLowerCase() === "r") tell({ do: "restart" });
+    else if (event.key === "Escape") driving ? drive(false, true) : tell({ do: "end" });
   };
   stage.onkeyup = (event) => {
     event.stopPropagation();
@@ -123,7 +142,7 @@ function render({ model, el }) {
   return () => {
     clearTimeout(silence);
     model.off("msg:custom", receive);
-    focused = false;
+    driving = false;
     held.clear();
     tell(); // the cell was cleared or run again
   };

@@ -54,9 +54,10 @@ EITHER = """<style>
 class Cockpit(anywidget.AnyWidget):
     """Drive ``laps`` laps in the cell that shows this; `LapSession` has the arguments.
 
-    Arrow keys drive, R restarts the lap, Escape ends, after which a still picture and the table of
-    the folder's laps take its place. With a ``policy`` the policy drives until an arrow key takes
-    over; what you do then is saved as labels. An error ends the drive, and is shown in the cell.
+    Arrow keys drive, R restarts the lap, Escape pauses, and Escape again ends, after which a still
+    picture and the table of the folder's laps take its place. With a ``policy`` the policy drives
+    until an arrow key takes over; what you do then is saved as labels. An error ends the drive, and
+    is shown in the cell.
 
     The cell returns at once. Where nobody drives (no browser, or "Run All"), the next cell runs on
     and finds no laps.
@@ -203,6 +204,7 @@ class Cockpit(anywidget.AnyWidget):
         if not self.ended:
             return "Nobody drives here. Run this cell in JupyterLab to take the wheel."
         words = f"{self.session.driven} of {self.session.laps} laps driven here."
+        words += " The next cell goes on; to drive more laps, run this one again."
         if self.error is not None:
             words += f" Driving stopped: {type(self.error).__name__}: {self.error}"
         if self.session.unsaved:

@@ -6,7 +6,7 @@ modules ``window`` and ``cockpit``) have in common: they show its picture and ha
 A lap by hand takes 900 to 2,000 steps with these keys, so the time limit is 3,000 steps and not
 the 1,000 that scores are measured with. A lap ends, and is saved, when every tile was visited
 (``finished``), when the car crosses the line again with 95% of them, or at the time limit. A lap
-that leaves the playing field is not saved; it starts again.
+that leaves the playing field is not saved; it starts again. Hands off the keys, the car stops.
 """
 
 from __future__ import annotations
@@ -45,8 +45,11 @@ LAP_SIZE = 5_000_000  # bytes that such a lap takes on disk, about
 FIRST_SEED = 1_000  # tracks driven by hand: training seeds from here on
 SHOWN = 75  # steps that a message stays
 HAND_BACK = 10  # steps without a key until the policy has the wheel again
+# Steps without a key until the car waits: 4 s. At a keyboard driver's speed a car leaves the field
+# after 6 s or more; that driver's own hands are off the keys for 1.7 s at the most.
+HANDS_OFF = 100
 LOG = np.dtype([("human", np.bool_), ("labelled", np.bool_), ("reward", np.float32)])
-COLUMNS = ("lap", "track", "steps", "by hand", "return", "finished", "driven", "file")
+COLUMNS = ("lap", "track", "steps", "by hand", "return", "tiles", "driven", "file")
 
 
 def make_env(time_limit: int = TIME_LIMIT) -> gym.Env:
@@ -148,6 +151,9 @@ class LapSession:
         if self.steps == SHOWN:
             self.message = ""
         self._idle = 0 if held else self._idle + 1
+        if self.policy is None and self._idle >= HANDS_OFF:
+            self.waiting, self.message = True, "Hands off the keys: the car waits."
+            return False
         seen = np.array(self.observation)  # a policy may paint into its own
         if self.policy is not None and not self.human:
             action = self.policy(self.observation)
@@ -242,14 +248,18 @@ def labelled_steps(held: Iterable[bool], human: Iterable[bool]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Lap:
-    """A lap on disk; ``total`` is its return, ``labels`` the steps done by hand."""
+    """A lap on disk; ``total`` is its return, ``labels`` the steps done by hand.
+
+    It touched ``touched`` of its track's ``tiles`` tiles.
+    """
 
     path: Path
     episode: int  # its place among the file's, from 0 on
     seed: int
     steps: int
     total: float
-    finished: bool
+    touched: int
+    tiles: int
     source: str
     labels: int
     when: datetime
@@ -259,23 +269,27 @@ class Laps(list[Lap]):
     """The laps of a folder, oldest first; the notebook shows them as a table."""
 
     def rows(self) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = []
+        """Head and rows; "by hand" is among them where some lap's steps were not all by hand."""
+        rows: list[tuple[str, ...]] = [COLUMNS]
         for i, lap in enumerate(self):
             counts = f"{lap.steps:,}", f"{lap.labels:,}", f"{lap.total:.0f}"
-            when, finished = f"{lap.when:%d %b %H:%M}", "yes" if lap.finished else "no"
-            rows.append((str(i), str(lap.seed), *counts, finished, when, lap.path.name))
+            tiles, when = f"{lap.touched} of {lap.tiles}", f"{lap.when:%d %b %H:%M}"
+            rows.append((str(i), str(lap.seed), *counts, tiles, when, lap.path.name))
+        if all(lap.labels == lap.steps for lap in self):
+            rows = [row[:3] + row[4:] for row in rows]
         return rows
 
     def __repr__(self) -> str:
         if not self:
             return "no laps yet"
-        rows = [COLUMNS, *self.rows()]
+        rows = self.rows()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = "\n".join("  ".join(map(str.rjust, row, widths)) for row in rows)
         return lines.encode("cp1252", "replace").decode("cp1252")  # all that some consoles know
 
     def _repr_html_(self) -> str:
-        return str(table(self.rows(), COLUMNS).data) if self else "<p>No laps yet.</p>"
+        head, *rows = self.rows()
+        return str(table(rows, head).data) if self else "<p>No laps yet.</p>"
 
 
 def step_log(path: str | Path) -> np.ndarray | None:
@@ -309,19 +323,18 @@ def _laps_in(path: Path) -> Iterator[Lap]:
     log = step_log(path) if len(columns[0]) == 1 else None
     when = datetime.fromtimestamp(path.stat().st_mtime)
     first = 0
-    for i, (labels, seed, done, source) in enumerate(zip(*map(list, columns), strict=True)):
+    for i, (labels, seed, _, source) in enumerate(zip(*map(list, columns), strict=True)):
         part = rewards[first : first + labels] if log is None else log["reward"]
-        total = float(part.sum())
-        yield Lap(path, i, int(seed), len(part), total, bool(done), str(source), int(labels), when)
+        counts = len(part), float(part.sum()), *_tiles(part)
+        yield Lap(path, i, int(seed), *counts, str(source), int(labels), when)
         first += labels
 
 
-def _pick(laps: Laps, number: int, folder: str | Path | None) -> Lap:
-    try:
-        return laps[number]
-    except IndexError:
-        where = f"{laps_folder(folder)} holds {len(laps)} laps; list_laps shows their numbers"
-        raise IndexError(f"there is no lap {number}: {where}") from None
+def _tiles(rewards: np.ndarray) -> tuple[int, int]:
+    """How many tiles were touched, and of how many: each of N pays 1000/N, each step costs 0.1."""
+    paid = rewards + 0.1
+    tile = float(min(paid[paid > 1], default=np.inf))  # a step that touched one alone
+    return round(paid.sum() / tile), round(1000 / tile)
 
 
 def replay_lap(folder: str | Path | None = None, number: int = -1) -> Picture:
@@ -329,29 +342,40 @@ def replay_lap(folder: str | Path | None = None, number: int = -1) -> Picture:
 
     Raises IndexError where there is no such lap.
     """
-    lap = _pick(list_laps(folder), number, folder)
+    laps = list_laps(folder)
+    if not -len(laps) <= number < len(laps):
+        where = f"{laps_folder(folder)} holds {len(laps)} laps; list_laps shows their numbers"
+        raise IndexError(f"there is no lap {number}: {where}")
+    lap = laps[number]
     seen = Demonstrations.load(lap.path)[lap.episode].observations
-    end = "finishes the lap" if lap.finished else "ends without finishing the lap"
-    alt = f"The car on track {lap.seed}, {lap.steps} steps by {lap.source}; it {end}"
-    picture = gif(list(seen[:: max(4, len(seen) // 150)]), alt=f"{alt} at {lap.total:.0f} points.")
+    alt = f"The car on track {lap.seed}, {lap.steps} steps by {lap.source}; "
+    alt += f"it touches {lap.touched} of {lap.tiles} tiles, for {lap.total:.0f} points."
+    picture = gif(list(seen[:: max(4, len(seen) // 150)]), alt=alt)
     picture.width = 2 * picture.width  # shown twice as large, stored as it is
     return picture
 
 
-def drop_lap(folder: str | Path | None, number: int) -> Laps:
-    """Take a lap out, and list the rest. Its files move to ``dropped/``: they can be put back.
+def drop_lap(folder: str | Path | None, file: str, *, undo: bool = False) -> Laps:
+    """Take out the file of this name, a lap as a rule, and list the rest; ``undo`` puts it back.
 
-    Raises IndexError where there is no such lap, ValueError where its file holds others, too.
+    It moves to ``dropped/`` and back, with its log. Where that was done before, nothing moves: a
+    cell that is run again drops no other lap.
+
+    Raises FileNotFoundError where there is no such file.
     """
-    laps = list_laps(folder)
-    path = _pick(laps, number, folder).path
-    if (several := sum(lap.path == path for lap in laps)) > 1:
-        raise ValueError(f"{path} holds {several} laps and can't be dropped in part; move it away")
-    bin_, files = path.parent / "dropped", (path, path.with_suffix(".npy"))
-    bin_.mkdir(exist_ok=True)
-    stems = (f"{path.stem}-{i}" if i else path.stem for i in count())
-    stem = next(s for s in stems if not any((bin_ / f"{s}{f.suffix}").exists() for f in files))
-    for file in files:
-        if file.exists():
-            file.rename(bin_ / f"{stem}{file.suffix}")
+    here = laps_folder(folder)
+    there = here / "dropped"
+    if undo:
+        here, there = there, here
+    if (here / file).is_file():
+        there.mkdir(exist_ok=True)
+        path = here / file
+        stems = (f"{path.stem}-{i}" if i else path.stem for i in count())
+        ends = (".npz", ".npy")
+        stem = next(s for s in stems if not any((there / (s + end)).exists() for end in ends))
+        for end in ends:
+            if (moved := path.with_suffix(end)).exists():
+                moved.rename(there / (stem + end))
+    elif not (there / file).is_file():
+        raise FileNotFoundError(f"there is no {here / file}; list_laps shows the files' names")
     return list_laps(folder)

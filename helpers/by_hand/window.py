@@ -105,7 +105,7 @@ def _drive(screen: pygame.Surface, session: LapSession, get_action: Keys, patien
 
 def _draw(screen: pygame.Surface, font: pygame.font.Font, session: LapSession) -> None:
     now, picture = session.status, np.asarray(session.env.render())
-    start = " Press an arrow key to start." if now["waiting"] else ""
+    start = " Press an arrow key to drive." if now["waiting"] else ""
     hint = "Arrow keys: steer, gas (up), brake (down) · R restarts the lap · Esc ends"
     screen.fill((24, 24, 28))
     screen.blit(pygame.surfarray.make_surface(picture.swapaxes(0, 1)), (0, 0))
