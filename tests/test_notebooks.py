@@ -9,7 +9,7 @@ import notebook_checks
 import pytest
 from nbformat import NotebookNode, v4
 from notebook_checks import anchors, broken_links, complaints
-from outputs import tidy
+from outputs import in_words, read_costs, tidy
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -42,6 +42,14 @@ def test_readme_lists_every_notebook() -> None:
     rows = [line for line in readme.splitlines() if line.startswith("|")]
     missing = [p.name for p in NOTEBOOKS if not any(f"(notebooks/{p.name})" in row for row in rows)]
     assert not missing, f"README.md's table has no row that links to {', '.join(missing)}"
+
+
+def test_the_readme_says_what_the_last_full_runs_have_cost() -> None:
+    readme, costs = (ROOT / "README.md").read_text(encoding="utf-8"), read_costs()
+    for path in NOTEBOOKS:
+        (row,) = [line for line in readme.splitlines() if line.startswith(f"| [{path.stem}](")]
+        assert row.endswith(f"| {in_words(costs[path.stem])} |"), "see notebooks/results/costs.csv"
+        assert int(costs[path.stem]["peak_mb"]) < 1_500, "too much for Binder and a hub"
 
 
 # --- the checks themselves: a good notebook passes, and each defect is found

@@ -7,22 +7,29 @@ A notebook whose run fails stays as it was. With the outputs goes a digest of th
 them: tests/test_notebooks.py compares it, so outputs can't go stale unseen. The GIF that a cell
 with the tag "opening" shows is saved as images/NAME.gif, too, for the notebook's first lines.
 
+What a run has cost goes to notebooks/results/costs.csv, which the README shows. A cell that takes
+more than five seconds and says nothing meanwhile is named.
+
 Data goes to data/outputs/ (emptied first when all are run), so that laps which you drove yourself
 are neither touched nor shown. $IL_DATA names another folder, which is never emptied.
 """
 
 import base64
+import csv
 import hashlib
 import json
 import os
 import re
 import shutil
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
@@ -31,6 +38,9 @@ from helpers.plumbing import written_whole
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 DATA = ROOT / "data" / "outputs"
+COSTS = NOTEBOOKS / "results" / "costs.csv"
+COST_COLUMNS = ["notebook", "clock_s", "cpu_s", "peak_mb"]
+SILENT = 5  # s
 DIGEST = "outputs_of"  # the key in the notebook's metadata
 WIDGET = "application/vnd.jupyter.widget-view+json"
 GIF = re.compile(r"data:image/gif;base64,([A-Za-z0-9+/=]+)")
@@ -73,14 +83,21 @@ def run(path: Path) -> None:
     """Run one notebook and save it; raises what nbclient raises, and saves nothing then."""
     notebook = nbformat.read(path, as_version=4)
     cells = sum(cell.cell_type == "code" for cell in notebook.cells)
-    start, cpu, done = time.monotonic(), _children_cpu(), 0
+    start, cpu, done, since = time.monotonic(), _children_cpu(), 0, time.monotonic()
+    silent: list[str] = []
+    memory = PeakMemory()
 
     def report(text: str, end: str) -> None:
         print(f"\r{path.stem:32} {text:32}", end=end, flush=True)
 
     def executed(cell: Any, **_: Any) -> None:
-        nonlocal done
+        nonlocal done, since
+        seconds, since = time.monotonic() - since, time.monotonic()
         done += cell.cell_type == "code"
+        spoke = any(out.output_type == "stream" or WIDGET in out.get("data", {})
+                    for out in cell.get("outputs", []))  # fmt: skip
+        if seconds > SILENT and not spoke:
+            silent.append(f"code cell {done} says nothing for {seconds:.0f} s")
         if sys.stdout.isatty():
             report(f"cell {done} of {cells}, {time.monotonic() - start:.0f} s", end="")
 
@@ -96,15 +113,69 @@ def run(path: Path) -> None:
         on_cell_executed=executed,
     )
     report(f"{cells} cells", end="" if sys.stdout.isatty() else "\n")
-    client.execute()
+    with memory:
+        client.execute()
     tidy(notebook)
     if (picture := opening(notebook)) is not None:
         with written_whole(path.parent / "images" / f"{path.stem}.gif") as file:
             file.write(picture)
     with written_whole(path) as file:
         file.write(nbformat.writes(notebook).encode() + b"\n")
-    seconds = f"{time.monotonic() - start:.0f} s, CPU {(_children_cpu() - cpu) / 60:.1f} min"
-    report(f"{seconds}, {path.stat().st_size / 1e3:.0f} kB", end="\n")
+    costs = time.monotonic() - start, _children_cpu() - cpu, memory.peak / 1e6
+    note(path.stem, *map(round, costs))
+    size = f"{path.stat().st_size / 1e3:.0f} kB"
+    report("{:.0f} s, CPU {:.0f} s, {:.0f} MB; ".format(*costs) + size, end="\n")
+    print("".join(f"    {line}\n" for line in silent), end="")
+
+
+def note(name: str, *costs: int) -> None:
+    """Keep what a notebook's run has cost: clock and CPU seconds, megabytes at the peak."""
+    rows = read_costs() | {name: dict(zip(COST_COLUMNS, map(str, (name, *costs)), strict=True))}
+    lines = [COST_COLUMNS, *(list(rows[name].values()) for name in sorted(rows))]
+    with written_whole(COSTS) as file:
+        file.write("".join(",".join(line) + "\n" for line in lines).encode())
+
+
+def read_costs() -> dict[str, dict[str, str]]:
+    """By notebook, what its last full run has cost."""
+    if not COSTS.exists():
+        return {}
+    with COSTS.open(encoding="utf-8", newline="") as file:
+        return {row["notebook"]: row for row in csv.DictReader(file)}
+
+
+def in_words(costs: dict[str, str]) -> str:
+    """Three cells of the README's table: clock and CPU time, memory."""
+    times = [int(costs[key]) for key in ("clock_s", "cpu_s")]
+    words = [f"{s} s" if s < 60 else f"{s / 60:.1f} min" for s in times]
+    return " | ".join([*words, f"{int(costs['peak_mb']) / 1e3:.1f} GB"])
+
+
+class PeakMemory(threading.Thread):
+    """The most memory that this process's children hold at once, bytes; looked at twice a second.
+
+    What processes share is divided among them (PSS, on Linux; elsewhere it counts for each).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak, self._ended = 0, threading.Event()
+
+    def __enter__(self) -> None:
+        self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self._ended.wait(0.5):
+            total = 0
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    info = process.memory_full_info()
+                    total += getattr(info, "pss", info.rss)
+            self.peak = max(self.peak, total)
 
 
 def _children_cpu() -> float:
