@@ -227,6 +227,7 @@ VIEWS = {
     "speed and rotation": _masked("speed rotation"),
     "no bar": _masked(""),
     "no bar, 2 frames": _stacked(2),
+    "no bar, 4 frames": _stacked(4),
     "all gauges, half a second": Ends(Remembering, mirror=mirror_each, history=26),
 }
 
@@ -558,7 +559,13 @@ def rows() -> list[Cell]:
         Cell("DAgger, road in sight", gauges),
         Cell("DAgger, lap by lap", gauges),
         # history, in place of gauges
-        *(Cell(data, "no bar, 2 frames") for data in ("30 clean", "30 disturbed")),
+        Cell("30 disturbed", "no bar"),
+        *(
+            Cell(data, f"no bar, {count} frames")
+            for data in ("30 clean", "30 disturbed")
+            for count in (2, 4)
+        ),
+        Cell("DAgger", "no bar, 2 frames"),
         Cell("30 disturbed", whole),
     ]
 
