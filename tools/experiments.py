@@ -8,6 +8,7 @@ it was, on all cores. A result counts as long as its digest is that of the code 
     python tools/experiments.py                 all that is missing, the most telling cells first
     python tools/experiments.py --seeds 1       … of one training each
     python tools/experiments.py --table         what is there, by row
+    python tools/experiments.py --cluster tcp://192.0.2.1:8786    on a cluster: see tools/cluster/
 """
 
 from __future__ import annotations
@@ -25,13 +26,22 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from cells import ResultsError, complete, digest_of, read, short_hash
+from cells import (
+    ResultsError,
+    Workers,
+    as_they_come,
+    complete,
+    digest_of,
+    read,
+    short_hash,
+    workers,
+)
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from helpers import data_path, training
 from helpers.networks import ROAD, DrivingCNN, mirror, view
-from helpers.plumbing import in_workers, written_whole
+from helpers.plumbing import written_whole
 from helpers.results import CAUSES, interval
 from helpers.rollouts import rollout
 from helpers.worlds import car_racing, drivers
@@ -601,16 +611,16 @@ def digest(data: str, seen: str) -> str:
     return short_hash(digest_of(*code) + repr(about))
 
 
-def record_missing(names: Iterable[str], workers: int) -> None:
+def record_missing(names: Iterable[str], workers: Workers) -> None:
     """Record what is missing of some sets of laps; of any that DAgger begins with, too."""
     sets = {"30 clean" if name in ASKED else name for name in names}
     tasks = sorted({lap for name in sets for lap in lap_set(name)})
     tasks = [task for task in tasks if not lap_path(*task, "labels").exists()]
-    for _ in tqdm(in_workers(record, tasks, workers), "laps", len(tasks), leave=False):
+    for _ in tqdm(as_they_come(record, tasks, workers), "laps", len(tasks), leave=False):
         pass
 
 
-def run(wanted: Sequence[Cell], workers: int, path: Path = CAUSES) -> None:
+def run(wanted: Sequence[Cell], workers: Workers, path: Path = CAUSES) -> None:
     """Make what is missing in ``path`` or belongs to other code."""
 
     def prepare(missing: Sequence[Cell]) -> None:
@@ -680,7 +690,8 @@ README = {
 def main(arguments: list[str] | None = None) -> None:
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     parser = argparse.ArgumentParser(description="The full experiments behind the notebooks.")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    where = "processes here, or the address of a Dask scheduler"
+    parser.add_argument("--workers", "--cluster", type=workers, default=os.cpu_count(), help=where)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings of each row")
     parser.add_argument("--rows", type=int, default=None, help="only so many rows")
     parser.add_argument("--table", action="store_true", help="show what is there, make nothing")

@@ -21,7 +21,7 @@ from typing import Any
 import experiments
 import gymnasium as gym
 import numpy as np
-from cells import ResultsError, complete, digest_of, read, short_hash
+from cells import ResultsError, Workers, complete, digest_of, read, short_hash, workers
 
 from helpers import ROOT
 from helpers.results import interval
@@ -121,7 +121,7 @@ def digest(entry: Entry) -> str:
     return short_hash(code + repr(about))
 
 
-def update(wanted: Sequence[Entry], workers: int, path: Path = FILE) -> None:
+def update(wanted: Sequence[Entry], workers: Workers, path: Path = FILE) -> None:
     """Make what is missing in ``path`` or belongs to other code."""
 
     def prepare(missing: Sequence[Entry]) -> None:
@@ -168,7 +168,8 @@ def markdown(results: Mapping[Entry, Mapping[str, str]]) -> Iterator[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="The score table of the series.")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
+    where = "processes here, or the address of a Dask scheduler"
+    parser.add_argument("--workers", "--cluster", type=workers, default=os.cpu_count(), help=where)
     parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings of each learner")
     parser.add_argument("--table", action="store_true", help="show the file's table, make nothing")
     options = parser.parse_args(arguments)
