@@ -110,10 +110,16 @@ lock: $(OWN_UV) ## renew lock.txt after a change in pyproject.toml; with UPGRADE
 	@cp lock.txt lock.part
 	@$(UV) pip compile --quiet --universal --python-version 3.11 \
 		$(if $(UPGRADE),--upgrade) --no-annotate --custom-compile-command 'make lock' \
-		--extra test --output-file lock.part pyproject.toml
+		--extra test --extra course --output-file lock.part pyproject.toml
 	@grep -Ev "^(nvidia|cuda|triton)|>= '3.14'" lock.part >kept.part
 	@mv kept.part lock.txt
 	@rm lock.part
 
 clean: ## remove .venv and caches; data/ stays
 	rm -rf $(VENV) .uv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+
+.PHONY: course
+course: $(STAMP) ## build the assignments for students, and check what grades them; SEED=2 makes other data
+	$(BIN)/python -m pip install --quiet -c lock.txt -e '.[course]'
+	$(ONE_THREAD) $(BIN)/python course/predict.py
+	$(ONE_THREAD) $(BIN)/python course/classroom.py $(if $(SEED),--seed $(SEED))

@@ -157,8 +157,9 @@ class Demonstrations:
     ) -> Demonstrations:
         """Run ``policy`` in ``env``, one episode for each seed, and keep what it saw and did.
 
-        Over ``workers`` processes, as in ``rollouts.run_all``; in a vector environment the policy
-        maps (B, …) to (B, …), in one. The episodes are the same.
+        Over ``workers`` processes, as in ``rollouts.run_all``, which hand pictures over at the
+        price of twice the memory; in a vector environment the policy maps (B, …) to (B, …), in one.
+        The episodes are the same.
 
         Raises ValueError, before the first step, for an environment that no format is known of.
         """

@@ -105,12 +105,13 @@ def test_the_table() -> None:
     row = {"labels": "22361", "training_s": "30", "back_10": "10", "back_20": "0"}
     results = {
         Entry("plain clone", seed): {**row, "returns": f"{value} {value}", "finished": str(seed)}
-        for seed, value in enumerate((-2.0, 4.0))
+        for seed, value in enumerate((-2.0, 4.0, -2.0, 4.0, 1.0))
     }
     *_, line = markdown(results)
-    assert line == (
-        "| plain clone | 1.0 | −2.0 to 4.0 | −2.0 | −2.0 | 25% | 50% | 0% | 22,361 | 0.5 |"
-    )
+    assert line.startswith("| plain clone | 1.0 | −1.4 to 3.4 | ")
+    assert line.endswith(" | −2.0 | −2.0 | 100% | 50% | 0% | 22,361 | 0.5 |")
+    del results[Entry("plain clone", 3)]
+    assert len(list(markdown(results))) == 2  # no row that would change
 
 
 def test_the_readme_shows_the_tables_of_the_files() -> None:

@@ -85,15 +85,17 @@ def run(path: Path) -> None:
     cells = sum(cell.cell_type == "code" for cell in notebook.cells)
     start, cpu, done, since = time.monotonic(), _children_cpu(), 0, time.monotonic()
     silent: list[str] = []
+    largest = 0, 0  # bytes, code cell
     memory = PeakMemory()
 
     def report(text: str, end: str) -> None:
         print(f"\r{path.stem:32} {text:32}", end=end, flush=True)
 
     def executed(cell: Any, **_: Any) -> None:
-        nonlocal done, since
+        nonlocal done, since, largest
         seconds, since = time.monotonic() - since, time.monotonic()
         done += cell.cell_type == "code"
+        largest = max(largest, (memory.peak, -done))
         spoke = any(out.output_type == "stream" or WIDGET in out.get("data", {})
                     for out in cell.get("outputs", []))  # fmt: skip
         if seconds > SILENT and not spoke:
@@ -124,7 +126,8 @@ def run(path: Path) -> None:
     costs = time.monotonic() - start, _children_cpu() - cpu, memory.peak / 1e6
     note(path.stem, *map(round, costs))
     size = f"{path.stat().st_size / 1e3:.0f} kB"
-    report("{:.0f} s, CPU {:.0f} s, {:.0f} MB; ".format(*costs) + size, end="\n")
+    where = f"{memory.peak / 1e6:.0f} MB in code cell {-largest[1]}"
+    report(f"{costs[0]:.0f} s, CPU {costs[1]:.0f} s, {where}; {size}", end="\n")
     print("".join(f"    {line}\n" for line in silent), end="")
 
 

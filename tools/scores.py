@@ -134,7 +134,7 @@ def update(wanted: Sequence[Entry], workers: Workers, path: Path = FILE) -> None
 
 
 def markdown(results: Mapping[Entry, Mapping[str, str]]) -> Iterator[str]:
-    """The table's lines, as GitHub shows it."""
+    """The table's lines, as GitHub shows it; of learners, those whose trainings are all there."""
     header = [
         "policy", "mean", "95% interval", "worst training", "worst lap", "laps finished",
         "back after 0.2 s", "after 0.4 s", "frames labelled", "training minutes",
@@ -143,11 +143,11 @@ def markdown(results: Mapping[Entry, Mapping[str, str]]) -> Iterator[str]:
     yield f"| --- |{' ---: |' * (len(header) - 1)}"
     for name in [*TEACHERS, *LEARNERS]:
         mine = [row for entry, row in results.items() if entry.policy == name]
-        if not mine:
+        learned = name in LEARNERS
+        if len(mine) < (SEEDS if learned else 1):
             continue
         returns = np.array([row["returns"].split() for row in mine], np.float64)
         low, high = interval(returns)
-        learned = name in LEARNERS
 
         def mean(column: str, rows: Sequence[Mapping[str, str]] = mine) -> float:
             return float(np.mean([float(row[column]) for row in rows]))
