@@ -43,7 +43,7 @@ NEW := yes
 $(STAMP): FORCE $(if $(PYTHON),,$(OWN_UV))
 endif
 
-.PHONY: help install lab test test-full outputs experiments scores bench tune lock clean FORCE
+.PHONY: help install lab test test-full outputs experiments scores bench tune lock clean course FORCE
 .DELETE_ON_ERROR:
 
 help: ## list what there is to make
@@ -118,7 +118,6 @@ lock: $(OWN_UV) ## renew lock.txt after a change in pyproject.toml; with UPGRADE
 clean: ## remove .venv and caches; data/ stays
 	rm -rf $(VENV) .uv .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 
-.PHONY: course
 course: $(STAMP) ## build the assignments for students, and check what grades them; SEED=2 makes other data
 	$(BIN)/python -m pip install --quiet -c lock.txt -e '.[course]'
 	$(ONE_THREAD) $(BIN)/python course/predict.py

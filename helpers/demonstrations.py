@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from helpers.plumbing import as_path, as_seeds, written_whole
+from helpers.plumbing import as_path, as_seeds, give_memory_back, written_whole
 from helpers.rollouts import Policy, run_all, run_batch
 
 __all__ = ["Demonstrations", "DemonstrationsError", "lap_files", "read_arrays", "recordable"]
@@ -157,9 +157,8 @@ class Demonstrations:
     ) -> Demonstrations:
         """Run ``policy`` in ``env``, one episode for each seed, and keep what it saw and did.
 
-        Over ``workers`` processes, as in ``rollouts.run_all``, which hand pictures over at the
-        price of twice the memory; in a vector environment the policy maps (B, …) to (B, …), in one.
-        The episodes are the same.
+        Over ``workers`` processes, as in ``rollouts.run_all``; in a vector environment the policy
+        maps (B, …) to (B, …), in one. The episodes are the same.
 
         Raises ValueError, before the first step, for an environment that no format is known of.
         """
@@ -245,6 +244,8 @@ def _joined(parts: list[Any]) -> np.ndarray:
         part = parts.pop(0)
         whole[filled : filled + len(part)] = part
         filled += len(part)
+        del part
+        give_memory_back()
     return whole
 
 

@@ -6,6 +6,7 @@ and says what to do.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import operator
@@ -206,6 +207,12 @@ def as_seeds(seeds: Iterable[int]) -> list[int]:
     if min(whole) < 0 or max(whole) >= 2**63:
         raise ValueError("a seed must lie between 0 and 2**63 - 1")
     return whole
+
+
+def give_memory_back() -> None:
+    """Return freed memory to the system at once; glibc keeps it for arrays to come."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 # -- processes -----------------------------------------------------------------------------------

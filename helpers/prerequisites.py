@@ -49,7 +49,8 @@ def racing_laps(count: int, pace: float = DEFAULT_PACE) -> Demonstrations:
 
     def record() -> Demonstrations:
         env = gym.make("FastCarRacing-v3")
-        return Demonstrations.record(env, RacingDriver(env, pace), range(count))
+        driver = RacingDriver(env, pace)
+        return Demonstrations.record(env, driver, range(count), workers=WORKERS)
 
     return _recorded(name, "CarRacing-v3", count, "03-collect-car-racing", record)
 

@@ -67,7 +67,7 @@ def measured(name: str, **wanted: object) -> Row:
 
     Raises LookupError where there are none.
     """
-    asked = {key: str(value) for key, value in wanted.items()}
+    asked = {k: f"{v:g}" if isinstance(v, float) else str(v) for k, v in wanted.items()}
     with CAUSES.with_stem(name).open(encoding="utf-8", newline="") as file:
         every = list(csv.DictReader(file))
     found = tuple(row for row in every if all(row.get(k) == v for k, v in asked.items()))

@@ -234,6 +234,7 @@ def test_where_no_road_is_in_sight_nothing_is_asked(monkeypatch: pytest.MonkeyPa
 def test_results_are_found_by_their_columns_or_what_there_is_is_named() -> None:
     row = causes("30 clean", "all gauges", loss="absolute", squash=False)
     assert len(row) == 5 and row["labels"].tolist() == [22_361] * 5
+    assert len(causes("30 clean", "all gauges", average=0.0)) == 5
     assert row.returns.shape == (5, 20) and row.interval[0] < row.mean < row.interval[1]
     with pytest.raises(LookupError, match=r"'31 clean'.* there are\ndata='30 clean', view="):
         causes("31 clean", "all gauges")
