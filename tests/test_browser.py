@@ -422,7 +422,8 @@ class Copilot(Cockpit):  # says beneath the picture which keys it would hold
     def _pace(self):
         self.driver = getattr(self, "driver", None) or KeyboardDriver(self.session.env, pace=0.1)
         steer, gas, brake = self.driver()
-        keys = {"Left": steer < 0, "Right": steer > 0, "Up": gas > 0, "Down": brake > 0}
+        keys = {"Left": steer < 0, "Right": steer > 0, "Down": brake > 0}
+        keys["Up"] = gas > 0 or self.session.waiting  # so slow, it coasts for four seconds
         return " · keys: " + " ".join(key for key, held in keys.items() if held) + " ·"
 
 cockpit = Copilot(folder=folder, env=make_env(300), laps=1, seeds=[1003])
