@@ -253,7 +253,7 @@ def run_all(
         raise ValueError("make the environment with gymnasium.make, so that workers can, too")
     bound = workers > 1 and hasattr(getattr(policy, "__self__", policy), "env")
     tasks = [(where, policy, bound, seed, keep_observations) for seed in numbers]
-    known_by = env.spec, policy, numbers, keep_observations
+    known_by = None if env.spec is None else (env.spec, policy, numbers, keep_observations)
     return each(_run, tasks, workers, describe, progress=progress, known_by=known_by)
 
 

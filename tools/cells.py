@@ -7,13 +7,16 @@ is that of the code that it depends on.
 
 from __future__ import annotations
 
+import argparse
 import ast
 import csv
 import hashlib
 import inspect
 import io
+import os
+import sys
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, as_completed
 from dataclasses import astuple, fields
 from functools import cache
@@ -104,6 +107,32 @@ def complete(
     for cell, row in tqdm(made, path.stem, len(missing)):
         results[cell] = row
         write(results, path, order)
+
+
+def command(
+    description: str | None,
+    seeds: int,
+    make: Callable[[int, Workers], None],
+    table: Callable[[], Iterable[str]],
+    arguments: list[str] | None = None,
+) -> None:
+    """A command line: ``make`` so many trainings of each row, on such workers; then show the table.
+
+    A file that can't be used ends it, with its message.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    where = "processes here, or the address of a Dask scheduler"
+    parser.add_argument("--workers", "--cluster", type=workers, default=os.cpu_count(), help=where)
+    parser.add_argument("--seeds", type=int, default=seeds, help="trainings of each row")
+    parser.add_argument("--table", action="store_true", help="show what is there, make nothing")
+    options = parser.parse_args(arguments)
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        if not options.table:
+            make(options.seeds, options.workers)
+        print("\n".join(table()))
+    except ResultsError as error:
+        sys.exit(str(error))
 
 
 def workers(text: str) -> Workers:

@@ -7,9 +7,6 @@ are the references; results go to ``notebooks/results/ladder.csv`` as they come:
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +16,7 @@ from typing import Any, ClassVar
 import experiments
 import numpy as np
 import torch
-from cells import ResultsError, complete, digest_of, read, short_hash
+from cells import Workers, command, complete, digest_of, read, short_hash
 from experiments import VIEWS, Masked, on_paper, on_the_road, pushed
 from torch import Tensor, nn
 from torch.nn import functional
@@ -298,11 +295,12 @@ def digest(cell: Cell) -> str:
     """Of the code that a cell's result depends on."""
     policy = POLICIES[cell.policy]
     parts: list[Any] = [policy.network, Residual, type(policy.head), First, Student, chunks, teach]
-    how = policy.execute, policy.ensemble, policy.head.count, policy.augment.__name__, FADE, STEPS
+    parts += [policy.augment]
+    how = policy.execute, policy.ensemble, policy.head.count, FADE, STEPS
     return short_hash(experiments.digest(cell.data, cell.view) + digest_of(*parts) + repr(how))
 
 
-def run(wanted: Sequence[Cell], workers: int, path: Path = FILE) -> None:
+def run(wanted: Sequence[Cell], workers: Workers, path: Path = FILE) -> None:
     """Make what is missing in ``path`` or belongs to other code."""
 
     def prepare(missing: Sequence[Cell]) -> None:
@@ -333,18 +331,10 @@ def table(results: Mapping[Cell, Mapping[str, str]]) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="The ladder of 07-try-stronger-policies.")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings of each row")
-    parser.add_argument("--table", action="store_true", help="show what is there, make nothing")
-    options = parser.parse_args(arguments)
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    try:
-        if not options.table:
-            run(cells(options.seeds), options.workers)
-        print("\n".join(table(read(FILE, Cell))))
-    except ResultsError as error:
-        sys.exit(str(error))
+    def make(seeds: int, workers: Workers) -> None:
+        run(cells(seeds), workers)
+
+    command(__doc__, SEEDS, make, lambda: table(read(FILE, Cell)), arguments)
 
 
 if __name__ == "__main__":

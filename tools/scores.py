@@ -7,9 +7,6 @@ has touched; so do the teachers. On every fifth of them the wheel is torn, too. 
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +18,7 @@ from typing import Any
 import experiments
 import gymnasium as gym
 import numpy as np
-from cells import ResultsError, Workers, complete, digest_of, read, short_hash, workers
+from cells import Workers, command, complete, digest_of, read, short_hash
 
 from helpers import ROOT
 from helpers.results import interval
@@ -167,19 +164,10 @@ def markdown(results: Mapping[Entry, Mapping[str, str]]) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="The score table of the series.")
-    where = "processes here, or the address of a Dask scheduler"
-    parser.add_argument("--workers", "--cluster", type=workers, default=os.cpu_count(), help=where)
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings of each learner")
-    parser.add_argument("--table", action="store_true", help="show the file's table, make nothing")
-    options = parser.parse_args(arguments)
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    try:
-        if not options.table:
-            update(entries(options.seeds), options.workers)
-        print("\n".join(markdown(read(FILE, Entry))))
-    except ResultsError as error:
-        sys.exit(str(error))
+    def make(seeds: int, workers: Workers) -> None:
+        update(entries(seeds), workers)
+
+    command(__doc__, SEEDS, make, lambda: markdown(read(FILE, Entry)), arguments)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,6 @@ they come: see `cells`.
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +17,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from cells import ResultsError, complete, digest_of, read, short_hash
+from cells import Workers, as_they_come, command, complete, digest_of, read, short_hash
 from experiments import VIEWS, Ends, Remembering, View, mirror_each
 from ladder import Classes, First, Head, Regression, Student, Usual, chunks
 from ladder import Policy as Learner
@@ -29,7 +26,7 @@ from tqdm.auto import tqdm
 
 from helpers import ROOT, data_path, training
 from helpers.networks import mirror, view
-from helpers.plumbing import in_workers, written_whole
+from helpers.plumbing import written_whole
 from helpers.results import interval
 from helpers.rollouts import rollout
 from helpers.worlds import car_racing, drivers, stops
@@ -169,12 +166,12 @@ def cells(seeds: int = SEEDS) -> list[Cell]:
     return [Cell(name, seed) for seed in range(seeds) for name in POLICIES]
 
 
-def run(wanted: Sequence[Cell], workers: int, path: Path = FILE) -> None:
+def run(wanted: Sequence[Cell], workers: Workers, path: Path = FILE) -> None:
     """Make what is missing in ``path`` or belongs to other code."""
 
     def prepare(missing: Sequence[Cell]) -> None:
         tasks = [(seed,) for seed in range(LAPS if missing else 0) if not lap_path(seed).exists()]
-        for _ in tqdm(in_workers(record, tasks, workers), "laps", len(tasks), leave=False):
+        for _ in tqdm(as_they_come(record, tasks, workers), "laps", len(tasks), leave=False):
             pass
 
     order = [Cell(name, seed) for name in POLICIES for seed in range(SEEDS)]
@@ -200,18 +197,10 @@ def table(results: Mapping[Cell, Mapping[str, str]]) -> Iterator[str]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Who goes on after a stop.")
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes")
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings of each policy")
-    parser.add_argument("--table", action="store_true", help="show what is there, make nothing")
-    options = parser.parse_args(arguments)
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    try:
-        if not options.table:
-            run(cells(options.seeds), options.workers)
-        print("\n".join(table(read(FILE, Cell))))
-    except ResultsError as error:
-        sys.exit(str(error))
+    def make(seeds: int, workers: Workers) -> None:
+        run(cells(seeds), workers)
+
+    command(__doc__, SEEDS, make, lambda: table(read(FILE, Cell)), arguments)
 
 
 if __name__ == "__main__":
