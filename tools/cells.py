@@ -174,15 +174,28 @@ def _row_of(cell: Any, measure: Callable, digest: Callable) -> tuple[Any, Row]:
 
 @cache
 def digest_of(*code: Any) -> str:
-    """12 digits of modules, classes and functions; docstrings and comments don't count."""
+    """12 digits of modules, classes and functions; docstrings and comments don't count.
+
+    The same under every Python that the series runs on.
+    """
     text = []
     for one in code:
         tree = ast.parse(textwrap.dedent(inspect.getsource(one)))
         for node in ast.walk(tree):
             if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef):
                 node.body = node.body[bool(ast.get_docstring(node)) :]
-        text.append(ast.dump(tree))
+        text.append(_dumped(tree))
     return short_hash("".join(text))
+
+
+def _dumped(node: Any) -> str:
+    """A syntax tree as text. `ast.dump` won't do: it shows empty fields, and Pythons add some."""
+    if isinstance(node, list):
+        return f"[{', '.join(map(_dumped, node))}]"
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    named = ((name, value) for name, value in ast.iter_fields(node) if value not in (None, []))
+    return f"{type(node).__name__}({', '.join(f'{n}={_dumped(v)}' for n, v in named)})"
 
 
 def short_hash(text: str) -> str:
