@@ -89,6 +89,28 @@ def test_classes_find_the_nearest_and_the_likeliest() -> None:
     assert torch.allclose(head.actions(out), nearest, atol=0.011)
 
 
+def test_a_near_miss_is_forgiven_where_labels_are_blurred() -> None:
+    wanted = torch.tensor([[[0.1, 0.5, 0.0]]])
+
+    def price(head: Classes, steering: int) -> float:
+        """Of an answer that is sure of a class of the steering, beside that of the right one."""
+        outs = torch.zeros(2, head.size)
+        outs[0, 20 + 5], outs[1, steering] = 1, 1  # the right class is 0.1
+        right, wrong = (head.loss(out[None], wanted).item() for out in outs)
+        return wrong - right
+
+    for strict in (Classes(), ladder.OneHot()):
+        assert price(strict, 26) == pytest.approx(price(strict, 2)) and price(strict, 26) > 0.5
+    assert price(ladder.Blurred(), 26) < 0.1 * price(ladder.Blurred(), 2)
+
+
+def test_the_steering_counts_thirty_times() -> None:
+    wanted = torch.tensor([[[0.0, 0.5, 0.5]]])
+    off = torch.tensor([[0.1, 0.0, 0.0]])
+    plain, heavy = (head.loss(off, wanted).item() for head in (Regression(), ladder.Weighted()))
+    assert heavy == pytest.approx(30 * plain)
+
+
 def test_a_mixture_keeps_two_answers_apart_and_takes_the_likelier() -> None:
     head = Mixture()
     out = torch.zeros(1, head.parts, 7)
@@ -159,6 +181,16 @@ def test_a_cell_gives_the_same_numbers_again(small: None, tmp_path: Path) -> Non
         k: v for k, v in same.items() if k not in times
     }
     assert len(row["returns"].split()) == 1 and row["back_5"] in ("0", "1")
+
+
+def test_what_does_not_drive_is_asked_on_paper(small: None, tmp_path: Path) -> None:
+    asked, driven = (
+        Cell("blurred classes", "30 clean", "speed"),
+        Cell("classes", "30 clean", "speed"),
+    )
+    ladder.run([asked, driven], 1, tmp_path / "a.csv")
+    rows = read(tmp_path / "a.csv", Cell)
+    assert float(rows[asked]["road"]) and rows[asked]["returns"] == "" != rows[driven]["returns"]
 
 
 def test_rows_are_told_apart_and_made_in_turns() -> None:

@@ -74,10 +74,14 @@ def _as(kind: str, text: str) -> Any:
 
 
 def write(results: dict[Cell, Row], path: Path, order: Sequence[Cell]) -> None:
-    """All results, whole or not at all: in the given order, others at the end."""
+    """All results, whole or not at all: in the given order, others at the end.
+
+    What a row doesn't have stays empty.
+    """
     place = {cell: number for number, cell in enumerate(order)}
     text = io.StringIO(newline="")
-    table = csv.DictWriter(text, list(next(iter(results.values()))), lineterminator="\n")
+    columns = dict.fromkeys(name for row in results.values() for name in row)
+    table = csv.DictWriter(text, list(columns), lineterminator="\n")
     table.writeheader()
     for cell in sorted(results, key=lambda c: (place.get(c, len(place)), astuple(c))):  # type: ignore[call-overload]
         table.writerow(results[cell])

@@ -13,9 +13,6 @@ it was, on all cores. A result counts as long as its digest is that of the code 
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,16 +23,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from cells import (
-    ResultsError,
-    Workers,
-    as_they_come,
-    complete,
-    digest_of,
-    read,
-    short_hash,
-    workers,
-)
+from cells import Workers, as_they_come, command, complete, digest_of, read, short_hash
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
@@ -228,8 +216,6 @@ def _stacked(count: int) -> View:
 
 VIEWS = {
     "whole picture": _picture("all"),
-    "whole picture, speed alone": _picture("speed"),
-    "whole picture, no bar": _picture("none"),
     "all gauges": _masked("speed steering rotation"),
     "all gauges, convolved": View(Convolved),
     "speed": _masked("speed"),
@@ -540,10 +526,10 @@ def measure(cell: Cell) -> dict[str, Any]:
 
 def rows() -> list[Cell]:
     """One cell for each row of the tables, the most telling first."""
-    gauges, speed, whole = "all gauges", "speed", "whole picture"
+    gauges, speed = "all gauges", "speed"
     plain = Cell("30 clean", gauges)
     return [
-        *(Cell("30 clean", seen) for seen in (gauges, speed, whole)),
+        *(Cell("30 clean", seen) for seen in (gauges, speed, "whole picture")),
         *(Cell(data, seen) for data in ("30 disturbed", "DAgger") for seen in (gauges, speed)),
         *(Cell("66 clean", seen) for seen in (gauges, speed)),
         # is it the training?
@@ -556,7 +542,6 @@ def rows() -> list[Cell]:
         # is it the gauges, all of them, and however they are read?
         *(Cell("30 clean", seen) for seen in ("speed and steering", "speed and rotation")),
         *(Cell("30 clean", seen) for seen in ("no bar", "all gauges, convolved")),
-        *(Cell("30 clean", f"{whole}, {bar}") for bar in ("speed alone", "no bar")),
         # what do labels bring, and whose?
         Cell("DAgger, 4 rounds", gauges),
         *(Cell("take-over", seen) for seen in (gauges, speed)),
@@ -565,7 +550,6 @@ def rows() -> list[Cell]:
         # what bounds the way back: bursts that are too weak, or a picture without the road?
         Cell("30 disturbed", f"{gauges}, half a second"),
         Cell("30 disturbed harder", gauges),
-        Cell("30 disturbed harder", f"{gauges}, half a second"),
         Cell("DAgger, road in sight", gauges),
         Cell("DAgger, lap by lap", gauges),
         # history, in place of gauges
@@ -575,14 +559,12 @@ def rows() -> list[Cell]:
             for data in ("30 clean", "30 disturbed")
             for count in (2, 4)
         ),
-        Cell("DAgger", "no bar, 2 frames"),
-        Cell("30 disturbed", whole),
     ]
 
 
-def cells(seeds: int = SEEDS, count: int | None = None) -> list[Cell]:
+def cells(seeds: int = SEEDS) -> list[Cell]:
     """All trainings: five of the first rows before one of the next ones."""
-    found = rows()[:count]
+    found = rows()
     groups = found[:TELLING], found[TELLING:]
     return [replace(base, seed=seed) for g in groups for seed in range(seeds) for base in g]
 
@@ -652,60 +634,11 @@ def table(results: Mapping[Cell, Mapping[str, str]]) -> Iterator[str]:
         )
 
 
-def markdown(results: Mapping[Cell, Mapping[str, str]], named: Mapping[str, Cell]) -> Iterator[str]:
-    """The lines of a table of some rows, as GitHub shows it."""
-    yield (
-        "| learned from | labels | mean | 95% interval | each training | laps finished "
-        "| back after 0.2 s | after 0.4 s |"
-    )
-    yield f"| --- |{' ---: |' * 7}"
-    for name, base in named.items():
-        mine = [results[c] for c in (replace(base, seed=s) for s in range(SEEDS)) if c in results]
-        returns = np.array([row["returns"].split() for row in mine], np.float64)
-        low, high = interval(returns)
-        share = [
-            np.mean([int(row[column]) for row in mine]) / len(TRACKS)
-            for column in ("finished", "back_10", "back_20")
-        ]
-        values = [
-            name,
-            f"{np.mean([int(row['labels']) for row in mine]):,.0f}",
-            f"{returns.mean():.0f}",
-            f"{low:.0f} to {high:.0f}",
-            ", ".join(f"{value:.0f}" for value in returns.mean(axis=1)),
-            *(f"{value:.0%}" for value in share),
-        ]
-        yield f"| {' | '.join(values)} |".replace("-", "−")
-
-
-README = {
-    "clean laps, all gauges: the plain clone (04)": Cell("30 clean", "all gauges"),
-    "clean laps, the whole picture (04)": Cell("30 clean", "whole picture"),
-    "clean laps, the speed gauge alone: the cured clone (05)": Cell("30 clean", "speed"),
-    "disturbed laps, all gauges (05)": Cell("30 disturbed", "all gauges"),
-    "DAgger's laps, all gauges (06)": Cell("DAgger", "all gauges"),
-}
-
-
 def main(arguments: list[str] | None = None) -> None:
-    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    parser = argparse.ArgumentParser(description="The full experiments behind the notebooks.")
-    where = "processes here, or the address of a Dask scheduler"
-    parser.add_argument("--workers", "--cluster", type=workers, default=os.cpu_count(), help=where)
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="trainings of each row")
-    parser.add_argument("--rows", type=int, default=None, help="only so many rows")
-    parser.add_argument("--table", action="store_true", help="show what is there, make nothing")
-    parser.add_argument("--readme", action="store_true", help="show the README's table")
-    options = parser.parse_args(arguments)
-    try:
-        if options.readme:
-            print("\n".join(markdown(read(CAUSES, Cell), README)))
-            return
-        if not options.table:
-            run(cells(options.seeds, options.rows), options.workers)
-        print("\n".join(table(read(CAUSES, Cell))))
-    except ResultsError as error:
-        sys.exit(str(error))
+    def make(seeds: int, workers: Workers) -> None:
+        run(cells(seeds), workers)
+
+    command(__doc__, SEEDS, make, lambda: table(read(CAUSES, Cell)), arguments)
 
 
 if __name__ == "__main__":
