@@ -4,17 +4,20 @@ Gymnasium's CarRacing spends 99% of a step drawing: it draws 1000×800 pixels an
 96×96. Every frame it turns some 700 polygons into pixel coordinates in Python, to find that about
 25 of them can be seen. Here the same picture is drawn with less work, and to the same byte:
 
-* numpy finds the polygons that can touch the picture, and turns only these into pixels, with the
-  arithmetic of pygame's Vector2. They are drawn in the same order by the same gfxdraw calls.
-  (The drawing must not be clipped to fewer pixels: gfxdraw would shade the edges differently.)
-* A field that covers the whole picture is a fill.
+* numpy finds the polygons that are in the picture, with the arithmetic of pygame's Vector2. They
+  are drawn in the same order by the same gfxdraw calls. (The drawing must not be clipped to fewer
+  pixels: gfxdraw would shade the edges differently.)
+* A field that covers the whole picture is a rectangle of pygame.draw's. (``Surface.fill`` takes as
+  long, but writes past the processor's cache, and then all that reads the picture waits for
+  memory.)
 * pygame shrinks first the width, then the height. Each row's width is shrunk alone, so turning the
   picture upside down can wait until it is narrow.
 * The black bar hides an eighth of the rows: there no world is drawn. The bar is drawn and shrunk
   by itself, the right way up.
 * Surfaces are made once, and the font is opened once: fresh memory is slow memory.
 
-What is left is gfxdraw's filling and shading and the shrinking, all in C: see `make bench`.
+What is left is gfxdraw's filling and shading and the shrinking, all in C, and Gymnasium's own
+Python: car, wheels and bar. `make bench` shows how fast it is.
 """
 
 import math
@@ -26,6 +29,7 @@ import numpy as np
 import pygame
 from gymnasium.envs.box2d import car_racing as stock
 from pygame import gfxdraw
+from pygame.surfarray import pixels2d
 
 __all__ = ["HALF_ROAD", "FastCarRacing", "PhysicsOnly", "off_centre"]
 
@@ -53,6 +57,7 @@ class FastCarRacing(stock.CarRacing):
         super().__init__(*args, **kwargs)
         self._canvas = pygame.Surface((W, H))
         self._narrow = {mode: pygame.Surface((w, H)) for mode, (w, _) in SIZES.items()}
+        self._upside_down = {mode: pygame.Surface((w, H - BAR)) for mode, (w, _) in SIZES.items()}
         self._font: Any = None
         self._mapped: list[Any] | None = None  # the road_poly that the arrays below were made from
         self._quads = np.empty((0, 4, 2))
@@ -78,15 +83,20 @@ class FastCarRacing(stock.CarRacing):
         # Shrink the width of the world and turn it over; then the bar, on the same canvas.
         narrow = self._narrow[mode]
         width = narrow.get_width()
-        world = narrow.subsurface((0, 0, width, H - BAR))
+        world = self._upside_down[mode]
         bar = narrow.subsurface((0, H - BAR, width, BAR))
         smoothscale = pygame.transform.smoothscale
         smoothscale(self._canvas.subsurface((0, BAR, W, H - BAR)), world.get_size(), world)
-        world.blit(pygame.transform.flip(world, False, True), (0, 0))
+        pixels2d(narrow)[:, : H - BAR] = pixels2d(world)[:, ::-1]
         self._render_indicators(W, H)
         self._render_score()
         smoothscale(self._canvas.subsurface((0, H - BAR, W, BAR)), bar.get_size(), bar)
         return self._create_image_array(narrow, SIZES[mode])
+
+    def _create_image_array(self, screen: pygame.Surface, size: tuple[int, int]) -> np.ndarray:
+        w, h = size
+        rgb = pygame.image.tobytes(pygame.transform.smoothscale(screen, size), "RGB")
+        return np.frombuffer(bytearray(rgb), np.uint8).reshape(h, w, 3)
 
     def _indicator_leaves_bar(self) -> bool:
         assert self.car is not None
@@ -113,9 +123,11 @@ class FastCarRacing(stock.CarRacing):
 
         # The middle of the picture, in world coordinates: is it field out to the corners?
         u, v = (W / 2 - shift_x) / zoom, ((H + BAR) / 2 - shift_y) / zoom
-        corner = math.hypot(W, H - BAR) / 2 / zoom + 1
-        if max(abs(cos * u + sin * v), abs(cos * v - sin * u)) + corner < FIELD:
-            self.surf.fill([int(c) for c in self.bg_color], (0, BAR, W, H - BAR))
+        x, y = cos * u + sin * v, cos * v - sin * u
+        corner = (math.hypot(W, H - BAR) / 2 + 2) / zoom
+        if max(abs(x), abs(y)) + corner < FIELD:
+            corners = [(0, BAR), (W, BAR), (W, H), (0, H)]
+            pygame.draw.polygon(self.surf, [int(c) for c in self.bg_color], corners)
         else:
             self.surf.fill((0, 0, 0))
             field = [(FIELD, FIELD), (FIELD, -FIELD), (-FIELD, -FIELD), (-FIELD, FIELD)]
@@ -123,20 +135,19 @@ class FastCarRacing(stock.CarRacing):
                 self.surf, field, self.bg_color, zoom, translation, angle, clip=False
             )
 
-        def to_pixels(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return (cos * x - sin * y) * zoom + shift_x, (sin * x + cos * y) * zoom + shift_y
-
-        x, y = to_pixels(*self._centres)
-        reach = self._radii * zoom + 2
-        near_x = np.abs(x - W / 2) < W / 2 + reach
-        near_y = np.abs(y - (H + BAR) / 2) < (H - BAR) / 2 + reach
-        shown = np.flatnonzero(near_x & near_y)
-        x, y = to_pixels(self._quads[shown, :, 0], self._quads[shown, :, 1])
-        quads = np.stack([x, y], axis=-1).astype(int).tolist()  # int() truncates, as gfxdraw does
+        # What may be in the picture, by its distance; then, by its corners' pixels, what is.
+        off_x, off_y = self._centres[0] - x, self._centres[1] - y
+        near = np.flatnonzero(off_x**2 + off_y**2 < (corner + self._radii) ** 2)
+        x, y = self._quads[near].transpose(2, 0, 1)
+        pixels = np.empty((len(near), 4, 2), dtype=int)  # int truncates, as gfxdraw does
+        pixels[..., 0] = (cos * x - sin * y) * zoom + shift_x
+        pixels[..., 1] = (sin * x + cos * y) * zoom + shift_y
+        seen = (pixels.max(axis=1) >= (-1, BAR - 1)) & (pixels.min(axis=1) <= (W, H))
+        seen = seen.all(axis=1)
         grass_color = [int(c) for c in self.grass_color]
-        for i, points in zip(shown.tolist(), quads, strict=True):
+        for i, points in zip(near[seen].tolist(), pixels[seen].tolist(), strict=True):
             color = grass_color
-            if i >= self._grasses:
+            if i >= self._grasses:  # a tile's color changes when the car touches it
                 color = [int(c) for c in self.road_poly[i - self._grasses][1]]
             gfxdraw.aapolygon(self.surf, points, color)
             gfxdraw.filled_polygon(self.surf, points, color)
