@@ -43,7 +43,7 @@ NEW := yes
 $(STAMP): FORCE $(if $(PYTHON),,$(OWN_UV))
 endif
 
-.PHONY: help install lab test test-full outputs experiments scores bench tune lock clean course FORCE
+.PHONY: help install lab test test-full outputs experiments scores bench tune lock clean course site data FORCE
 .DELETE_ON_ERROR:
 
 help: ## list what there is to make
@@ -99,7 +99,7 @@ experiments: $(STAMP) ## what the notebooks quote, over many trainings; goes on 
 scores: $(STAMP) ## the score table of the series
 	$(BIN)/python tools/scores.py
 
-bench: $(STAMP) ## how fast FastCarRacing draws, beside Gymnasium's own
+bench: $(STAMP) ## how fast the package is beside what it stands for
 	$(BIN)/python tools/bench.py
 
 tune: $(STAMP) ## search for the racing driver's constants (minutes)
@@ -122,3 +122,9 @@ course: $(STAMP) ## build the assignments for students, and check what grades th
 	$(BIN)/python -m pip install --quiet -c lock.txt -e '.[course]'
 	$(ONE_THREAD) $(BIN)/python course/predict.py
 	$(ONE_THREAD) $(BIN)/python course/classroom.py $(if $(SEED),--seed $(SEED))
+
+site: $(STAMP) ## a book from the notebooks as they are: build/site/index.html
+	$(BIN)/python -m sphinx -q -W --keep-going -c tools/site -d build/doctrees . build/site
+
+data: $(STAMP) ## all that a notebook would make on the spot; goes on where it was
+	$(BIN)/python tools/data.py

@@ -41,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["IL_DATA"] = os.path.join(folder.name, "data")
     os.environ["IPYTHONDIR"] = os.path.join(folder.name, "ipython")
     os.environ["JUPYTER_RUNTIME_DIR"] = os.path.join(folder.name, "runtime")
+    os.environ.pop("IL_SHARED", None)  # a reader's own setting
     _patch_nbval()
 
 

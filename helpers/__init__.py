@@ -5,11 +5,12 @@ Read it in half an hour, in this order: this file, ``rollouts``, ``demonstration
 what comes in and writes files whole, ``worlds`` holds the environments and the scripted teachers,
 ``by_hand`` the driving with keys.
 
-Importing it registers the environments of ``worlds`` with Gymnasium. Two settings come from the
-environment, and only from here:
+Importing it registers the environments of ``worlds`` with Gymnasium. Three settings come from the
+environment:
 
 * ``IL_SIZE=small`` makes every notebook run a small version of itself (the tests use it).
 * ``IL_DATA=folder`` says where datasets, weights and laps go (default: ``data/``).
+* ``IL_SHARED=folder`` has what ``make data`` made for many readers (nothing is written there).
 """
 
 import os
@@ -21,13 +22,11 @@ from typing import TypeVar
 
 import gymnasium as gym
 
-from helpers.plumbing import naming_the_setting
+from helpers.plumbing import ROOT, folder_named, naming_the_setting
 
 __all__ = ["data_path", "is_small", "sized"]
 
 T = TypeVar("T")
-
-ROOT = Path(__file__).resolve().parent.parent  # the project's folder
 
 
 def is_small() -> bool:
@@ -56,10 +55,7 @@ def data_path(*parts: str) -> Path:
     Raises ValueError for the home of nobody (``~nobody``), and OSError, naming IL_DATA, where the
     folder can't be made.
     """
-    root = os.path.expanduser(os.environ.get("IL_DATA") or "data")
-    if root.startswith("~"):
-        raise ValueError(f"IL_DATA is {root!r}; nobody's home is there, so write the folder out")
-    path = Path(ROOT, root, *(["small"] if is_small() else []), *parts)
+    path = folder_named("IL_DATA", ROOT).joinpath(*(["small"] if is_small() else []), *parts)
     with naming_the_setting(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     return path

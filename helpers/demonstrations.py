@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from helpers.plumbing import as_path, as_seeds, give_memory_back, written_whole
+from helpers.plumbing import as_path, as_seeds, give_memory_back, made_again, written_whole
 from helpers.rollouts import Policy, run_all, run_batch
 
 __all__ = ["Demonstrations", "DemonstrationsError", "lap_files", "read_arrays", "recordable"]
@@ -299,7 +299,7 @@ def recordable(env: gym.Env | gym.vector.VectorEnv) -> str:
 
 def _make_it(made_by: str, again: bool = False) -> str:
     notebook = made_by or "the notebook that makes it"
-    return f"delete it and run {notebook} again" if again else f"run {notebook} first"
+    return made_again(notebook) if again else f"run {notebook} first"
 
 
 def _check_array(name: str, array: np.ndarray, dtype: type, shape: tuple[int, ...]) -> None:

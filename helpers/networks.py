@@ -14,7 +14,7 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from helpers import data_path
-from helpers.plumbing import written_whole
+from helpers.plumbing import found, made_again, written_whole
 
 __all__ = ["BCModel", "DrivingCNN", "PolicyError", "load", "mirror", "policy_path", "save", "view"]
 
@@ -177,9 +177,9 @@ def load(name: str, made_by: str = "the notebook that makes it", kind: str | Non
 
     Raises PolicyError where the file is missing or damaged, or holds another model.
     """
-    path, again = policy_path(name), f"delete it and run {made_by} again"
-    if not path.exists():
-        raise PolicyError(f"{path} does not exist; run {made_by} first")
+    if not (there := found(policy_path(name))):
+        raise PolicyError(f"{policy_path(name)} does not exist; run {made_by} first")
+    path, again = there[0], made_again(made_by)
     try:
         held, config, weights = _read(path)
         model = MODELS[held][0](**config)

@@ -27,8 +27,11 @@ import joblib
 import numpy as np
 from tqdm.auto import tqdm
 
-__all__ = ["as_action", "as_path", "as_seeds", "each", "in_workers", "ready", "written_whole"]
+__all__ = [
+    "as_action", "as_path", "as_seeds", "each", "found", "in_workers", "ready", "written_whole",
+]  # fmt: skip
 
+ROOT = Path(__file__).resolve().parent.parent  # the project's folder
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STALE = 3_600.0  # s after which a part file is what a killed process left
 MOST_SEEDS = 1_000_000  # more are taken for an endless iterator
@@ -91,6 +94,44 @@ def naming_the_setting(path: Path) -> Iterator[None]:
             f"can't write {path} ({error.strerror or error}); free or choose another place: "
             "IL_DATA names the folder for data",
         ) from error
+
+
+def folder_named(setting: str, root: Path) -> Path:
+    """The folder that a setting names: ``~`` is your home, a relative path begins at ``root``."""
+    name = os.path.expanduser(os.environ.get(setting) or "data")
+    if name.startswith("~"):
+        raise ValueError(f"{setting} is {name!r}; nobody's home is there, so write the folder out")
+    return root / name
+
+
+def found(path: Path) -> list[Path]:
+    """Where a file is, to be read: ``path``, a `data_path`, then its like in IL_SHARED; or nowhere.
+
+    Raises ValueError for the home of nobody, and OSError, naming IL_SHARED, where that folder, or
+    the file in it, can't be read.
+    """
+    paths = [path] if path.exists() else []
+    if not os.environ.get("IL_SHARED"):
+        return paths
+    folder = folder_named("IL_SHARED", ROOT)
+    shared = folder / path.relative_to(folder_named("IL_DATA", ROOT))
+    try:
+        os.listdir(folder)
+        with suppress(FileNotFoundError), shared.open("rb"):
+            paths.append(shared)
+    except OSError as error:
+        raise type(error)(
+            error.errno,
+            f"can't read {error.filename} ({error.strerror}); IL_SHARED names the folder that "
+            "readers share: ask who keeps it, or unset IL_SHARED, and what is missing is made here",
+        ) from error
+    return paths
+
+
+def made_again(made_by: str) -> str:
+    """What to do about a file that is no good."""
+    shared = "; in a shared folder, ask who keeps it, or unset IL_SHARED"
+    return f"delete it and run {made_by} again{shared if os.environ.get('IL_SHARED') else ''}"
 
 
 def before_saving(model: dict[str, Any], **_: Any) -> None:
@@ -223,8 +264,10 @@ def in_workers(
 ) -> Iterator[Any]:
     """``function(*task)`` for each task, as they come, over so many processes; in order or not.
 
-    A worker computes with one thread, and ends with the process that it works for.
+    A worker computes with one thread, and ends with the process that it works for. There are no
+    more of them than processors for this process, in a container, say, or by LOKY_MAX_CPU_COUNT.
     """
+    workers = min(workers, joblib.cpu_count())
     if workers == 1:
         yield from (function(*task) for task in tasks)
         return

@@ -10,7 +10,7 @@ import gymnasium as gym
 from helpers import data_path, networks, sized
 from helpers.demonstrations import Demonstrations
 from helpers.networks import DrivingCNN
-from helpers.plumbing import check_room, each
+from helpers.plumbing import check_room, each, found
 from helpers.rollouts import evaluate
 from helpers.training import Pairs, dagger, disturbed_lap, drive_and_ask, fit_driver, pairs_of
 from helpers.worlds.drivers import DEFAULT_PACE, RacingDriver
@@ -101,22 +101,22 @@ def _fit(laps: list[Pairs], seed: int = 0) -> DrivingCNN:
 def _recorded(
     name: str, env_id: str, count: int, notebook: str, record: Callable[[], Demonstrations]
 ) -> Demonstrations:
-    path = data_path(name)
-    if path.exists():
+    own = data_path(name)
+    for path in found(own):
         demos = Demonstrations.load(path, env_id, made_by=notebook)
         if len(demos) >= count:
             return demos if len(demos) == count else demos[:count]  # no copy of 600 MB for nothing
     print(f"Recording {count:,} episodes of the expert, as taught in {notebook}.")
-    check_room(path.parent, ROOM)
+    check_room(own.parent, ROOM)
     demos = record()
-    demos.save(path)
+    demos.save(own)
     return demos
 
 
 def _taught(name: str, notebook: str, make: Callable[[], DrivingCNN]) -> DrivingCNN:
-    path = networks.policy_path(name)
-    if not path.exists():
+    own = networks.policy_path(name)
+    if not found(own):
         print(f"Training {name}, as taught in {notebook}; this takes some minutes.")
-        check_room(path.parent, ROOM)
+        check_room(own.parent, ROOM)
         networks.save(name, make())
     return networks.load(name, made_by=notebook, kind="DrivingCNN")

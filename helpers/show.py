@@ -37,6 +37,8 @@ ROLES: dict[str, dict[str, Any]] = {
 }
 FASTEST = 50  # frames a second of a GIF; browsers show faster ones at 10
 ROAD_WIDTH = 13.3  # units
+# On a phone, tables and pictures wider than this (pixels; they have several panels) scroll
+WIDE, SCROLLS = 600, '<div style="overflow-x:auto">{}</div>'
 ACTION_COLOURS = ["#0072B2", "#000000", "#D55E00"]  # push left, do nothing, push right
 
 plt.rc("figure", figsize=(6, 3), dpi=100)
@@ -63,12 +65,11 @@ class Picture:
         return f"<{self.kind}: {self.alt}>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        data = base64.b64encode(self.data).decode()
-        img = (
-            f'<img src="data:image/{self.kind};base64,{data}" '
-            f'alt="{html.escape(self.alt, quote=True)}" width="{self.width}">'
-        )
-        bundle = {"text/html": img, "text/plain": repr(self)}
+        data, alt = base64.b64encode(self.data).decode(), html.escape(self.alt, quote=True)
+        img = f'<img src="data:image/{self.kind};base64,{data}" alt="{alt}" width="{self.width}"'
+        least = self.width * 3 // 4 if self.width > WIDE else 0
+        page = SCROLLS.format(f'{img} style="min-width:{least}px">')
+        bundle = {"text/html": page, "text/plain": repr(self)}
         if self.still is not None:
             bundle["image/png"] = base64.b64encode(self.still).decode()
         return bundle
@@ -216,7 +217,8 @@ def table(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> HTML:
             align = "left" if i == 0 or len(str(value)) > 24 else "right"
             body += f'<td style="text-align:{align}">{html.escape(str(value))}</td>'
         body += "</tr>"
-    return HTML(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+    whole = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return HTML(SCROLLS.format(whole))
 
 
 def score_table(scores: Mapping[str, Scores], finished: str = "finished") -> HTML:

@@ -50,6 +50,7 @@ FORBIDDEN = {
     r"^\s*[!%]+\s*(pip|conda|uv)\b": "installs a package; pyproject.toml lists them all",
     r"\ballow_pickle\s*=\s*True": "loads pickles",
 }
+UNLIKE = "Not as in our run"  # what a cell prints where other constants break the prose's claim
 FOLDED = re.compile(r"<details>.*?</details>", re.DOTALL)
 NUMBER = re.compile(r"(?<![\w.])[-−]?\d[\d,]*(?:\.\d+)?")
 NO_RESULT = re.compile(r"\]\([^)]*\)|^#.*|\b(19|20)\d\d\b|\b0\d\b", re.M)  # links, years, notebooks
@@ -140,6 +141,8 @@ def check_clean(notebook: NotebookNode, path: Path) -> Iterator[str]:
         text = output.get("text", "") + data.get("text/plain", "") + data.get("text/html", "")
         if output.output_type == "error":
             yield f"{place} is an error: {output.ename}: {output.evalue}"
+        if UNLIKE in output.get("text", ""):
+            yield f"{place} says {UNLIKE!r}: the prose claims what doesn't hold"
         if output.get("name") == "stderr":
             yield f"{place} is on stderr: {text[:80]!r}"
         if WIDGET in data:
@@ -221,6 +224,13 @@ def check_timings(notebook: NotebookNode, path: Path) -> Iterator[str]:
                 names = {getattr(n, "id", getattr(n, "attr", "")) for n in ast.walk(node.test)}
                 for name in sorted(filter(TIMING.search, names)):
                     yield f"code cell {number} asserts {name}: a busy machine would stop a reader"
+
+
+def check_asserts(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    for number, cell in enumerate(code_cells(notebook), 1):
+        for node in ast.walk(syntax(cell)):
+            if isinstance(node, ast.Assert) and node.msg is None:
+                yield f"code cell {number} has an assert without a message: say what to do"
 
 
 def check_imports(notebook: NotebookNode, path: Path) -> Iterator[str]:

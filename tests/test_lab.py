@@ -15,10 +15,15 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
+import lab
+import matplotlib.pyplot as plt
 import pytest
-from lab import SERVER_TIMEOUT, JupyterLab, NotebookPage
+from lab import SERVER_TIMEOUT, TOKEN, JupyterLab, NotebookPage
 from nbformat import NotebookNode, v4
+
+from helpers import show
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -30,6 +35,14 @@ KERNEL_FOLDER = """async () => {
     const reply = await kernel.requestExecute({code: "", user_expressions: {code}}).done;
     return reply.content.user_expressions.code.data["text/plain"];
 }"""
+# Of an element: its width (pixels), and whether what holds it scrolls and ends within the page
+HELD = """(node) => {
+    const holder = node.parentElement;
+    const scrolls = getComputedStyle(holder).overflowX === 'auto'
+        && holder.scrollWidth > holder.clientWidth;
+    return [node.offsetWidth, scrolls, holder.getBoundingClientRect().right <= innerWidth];
+}"""
+NEWS = "lab/api/settings/@jupyterlab/apputils-extension:notification"
 RUN_TIMEOUT = 1200  # s, for all cells of a notebook of the series, at small size
 
 # What a reader meets in the series, and what the page then shows
@@ -210,3 +223,60 @@ def test_saving_keeps_what_was_seen_and_nothing_else(
     page.wait_for_timeout(1000)
     assert page.locator(".jp-OutputArea-output", has_text="seen").count() == 1
     assert page.locator(".jp-OutputArea-output", has_text="widget").count() == 0
+
+
+def ask(server: JupyterLab, path: str, body: Any = None) -> Any:
+    """What the server answers; with a body it is told to keep that."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Authorization": f"token {TOKEN}"}
+    request = Request(f"{server.url}/{path}", data, headers, method="PUT" if data else "GET")
+    with urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read())
+
+
+def test_a_server_that_a_hub_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without --config, and elsewhere: it saves as ours does, and asks nothing about news."""
+    empty = tmp_path / "empty.json"
+    empty.write_text("{}")
+    monkeypatch.setattr(lab, "CONFIG", empty)
+    server = JupyterLab(tmp_path / "hub", {"JUPYTER_CONFIG_PATH": str(ROOT / ".jupyter")})
+    try:
+        server.start()
+        name = server.add(OPENED[0])
+        content = json.loads(OPENED[0].read_bytes())
+        content["metadata"]["language_info"]["version"] = "3.11.0"
+        ask(server, f"api/contents/{name}", {"type": "notebook", "content": content})
+        assert (server.root / name).read_bytes() == OPENED[0].read_bytes()  # git sees no change
+        assert ask(server, NEWS)["schema"]["properties"]["fetchNews"]["default"] == "false"
+    finally:
+        server.stop()
+
+
+def test_an_export_is_whole_and_legible_on_a_phone(
+    jupyterlab: JupyterLab, browser_page: Any
+) -> None:
+    """HTML as JupyterLab's menu saves it: pictures inside; what is wide scrolls by itself."""
+    jupyterlab.add(OPENED[0])  # and the images of the first lines
+    notebook = made("", "", "")
+    opening = f"![The picture that opens a notebook.](images/{OPENED[0].stem}.gif)"
+    notebook.cells.insert(0, v4.new_markdown_cell(opening))
+    for code, size in zip(notebook.cells[1:3], [(9, 3), (6, 3)], strict=True):
+        figure = show.figure(plt.figure(figsize=size), "A figure in which nothing is drawn.")
+        data = figure._repr_mimebundle_()
+        code.outputs = [v4.new_output("display_data", data)]
+    table = show.table([["seven hundred"] * 7], ["a column"] * 7)
+    notebook.cells[3].outputs = [v4.new_output("display_data", {"text/html": table.data})]
+    name = jupyterlab.add(notebook, "wide.ipynb")
+
+    page = browser_page
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.route(lambda url: not url.startswith(jupyterlab.url), lambda route: route.abort())
+    page.goto(f"{jupyterlab.url}/nbconvert/html/{name}?token={TOKEN}")
+    opening, wide, narrow = page.locator("img").all()
+    assert opening.get_attribute("src").startswith("data:image/gif")
+    width, *rest = wide.evaluate(HELD)
+    assert width >= 600 and rest == [True, True]
+    assert narrow.evaluate(HELD)[0] <= 390
+    width, *rest = page.locator("table").evaluate(HELD)
+    assert width > 390 and rest == [True, True]
+    assert page.evaluate("() => document.documentElement.scrollWidth") == 390

@@ -158,6 +158,8 @@ DEFECTS: dict[str, tuple[Callable[[NotebookNode], object], str]] = {
         "is an error: KeyError",
     ),
     "stderr": (add_output(v4.new_output("stream", name="stderr", text="w")), "on stderr"),
+    "lost": (add_output(v4.new_output("stream", text="Not as in our run: lost.")), "prose claims"),
+    "mute": (set_code("assert env.step(0)"), "an assert without a message"),
     "carriage return": (add_output(v4.new_output("stream", text="1\r2")), "progress bar"),
     "tqdm": (add_output(v4.new_output("stream", text=" 50%|##  | 1/2")), "progress bar"),
     "widget": (

@@ -136,6 +136,8 @@ def test_a_figure_becomes_a_small_png_and_is_closed():
     ax.plot([0, 1], **show.ROLES["expert"])
     picture = show.figure(fig, "A line that rises from zero to one.")
     assert picture.width == 600 and len(picture.data) < 60_000
+    corner = Image.open(io.BytesIO(picture.data)).convert("RGBA").getpixel((0, 0))
+    assert corner == (255, 255, 255, 255), "black words on a dark page"
     assert not plt.fignum_exists(fig.number)
 
 

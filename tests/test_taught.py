@@ -8,6 +8,7 @@ import ast
 import importlib
 import pkgutil
 from collections.abc import Iterator
+from dataclasses import fields
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from typing import Any
 
 import experiments
 import gymnasium as gym
+import minari_data
 import nbformat
 import numpy as np
 import pygame
@@ -314,3 +316,20 @@ def test_drive_and_ask() -> None:
     ours = taught("06", "drive_and_ask").drive_and_ask(env, policy, expert, 3)
     theirs = training.drive_and_ask(env, policy, expert, 3)
     assert same(ours, theirs) and len(ours[0]) == 40
+
+
+# --- 09-scale-out
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:minari")
+def test_to_and_from_minari(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    notebook = taught("09", "to_minari", "from_minari")
+    demos = Demonstrations.record(MountainCarVector(2), mountain_car_expert, [5, 6])
+    notebook.to_minari(demos, "mine/notebook-v0")
+    minari_data.to_minari(demos, "mine/tools-v0")
+    for name in ("mine/notebook-v0", "mine/tools-v0"):
+        ours, theirs = notebook.from_minari(name), minari_data.from_minari(name)
+        for field in fields(demos):
+            was, one, other = (getattr(found, field.name) for found in (demos, ours, theirs))
+            assert np.array_equal(one, was) and np.array_equal(other, was), field.name

@@ -199,6 +199,7 @@ def find(names: list[str]) -> list[Path]:
 def main(names: list[str]) -> None:
     paths = find(names)
     os.environ["IL_SIZE"] = "full"
+    os.environ.pop("IL_SHARED", None)  # outputs are made from what this run makes
     os.environ["SDL_VIDEODRIVER"] = "dummy"  # no window that waits for a driver
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # this environment's python3 kernel
     if "IL_DATA" not in os.environ:
