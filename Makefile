@@ -127,4 +127,4 @@ site: $(STAMP) ## a book from the notebooks as they are: build/site/index.html
 	$(BIN)/python -m sphinx -q -W --keep-going -c tools/site -d build/doctrees . build/site
 
 data: $(STAMP) ## all that a notebook would make on the spot; goes on where it was
-	$(BIN)/python tools/data.py
+	$(BIN)/python tools/make_data.py

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import make_data
 import nbformat
 import numpy as np
 import pytest
 
-import data
 import helpers
 from helpers import networks, prerequisites
 from helpers.demonstrations import Demonstrations, DemonstrationsError
@@ -71,7 +71,7 @@ def shared(
     folder = tmp_path / "shared"
     with monkeypatch.context() as at_the_teachers:
         at_the_teachers.setenv("IL_DATA", str(folder))
-        data.main()
+        make_data.main()
     before = contents(folder)
     monkeypatch.setenv("IL_SHARED", str(folder))
     yield folder / "small"
@@ -96,7 +96,7 @@ def files(folder: Path) -> list[str]:
 
 
 def test_all_is_made_that_notebooks_ask_for() -> None:
-    source = (ROOT / "tools" / "data.py").read_text(encoding="utf-8")
+    source = (ROOT / "tools" / "make_data.py").read_text(encoding="utf-8")
     for path in NOTEBOOKS:
         cells = nbformat.read(path, as_version=4).cells
         code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
@@ -113,14 +113,14 @@ def test_it_goes_on_where_it_was(own, quick, monkeypatch, capsys) -> None:
             prerequisites, "each", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         with pytest.raises(KeyboardInterrupt):
-            data.main()
+            make_data.main()
     assert sorted(files(own)) == sorted(FILES[:3])
     capsys.readouterr()
-    data.main()
+    make_data.main()
     said = capsys.readouterr().out
     assert sorted(files(own)) == sorted(FILES)
     assert said.count("Training") == 2 and "Recording" not in said
-    data.main()
+    make_data.main()
     assert capsys.readouterr().out == ""
 
 
@@ -129,7 +129,7 @@ def test_it_goes_on_where_it_was(own, quick, monkeypatch, capsys) -> None:
 
 def test_what_is_shared_is_not_made_again(own, shared, capsys) -> None:
     capsys.readouterr()
-    data.main()
+    make_data.main()
     networks.load(prerequisites.PLAIN_CLONE)
     assert capsys.readouterr().out == ""
     assert files(own) == []
@@ -206,10 +206,10 @@ def test_a_damaged_file(
 LEARNER = """
 import os, sys
 from helpers import networks, prerequisites
-import data
+import make_data
 assert not os.access(os.environ["IL_SHARED"], os.W_OK)
 try:
-    data.main()
+    make_data.main()
     networks.save(prerequisites.PLAIN_CLONE, networks.DrivingCNN())
 except OSError as error:
     sys.exit(f"{type(error).__name__}: {error}")
