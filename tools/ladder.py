@@ -338,8 +338,7 @@ def digest(cell: Cell) -> str:
     """Of the code that a cell's result depends on."""
     policy = POLICIES[cell.policy]
     parts: list[Any] = [policy.network, Residual, *type(policy.head).__mro__[:-1], First, Student]
-    parts += [chunks, teach]
-    parts += [policy.augment]
+    parts += [chunks, teach, policy.augment]
     how = policy.execute, policy.ensemble, policy.head.count, FADE, STEPS
     return short_hash(experiments.digest(cell.data, cell.view) + digest_of(*parts) + repr(how))
 
