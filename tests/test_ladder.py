@@ -159,7 +159,7 @@ def test_each_network_fits_its_head(name: str) -> None:
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("IL_DATA", str(tmp_path))
     monkeypatch.setattr(experiments, "TRACKS", range(10_000, 10_001))
-    monkeypatch.setattr(experiments, "PUSHES", (5,))
+    monkeypatch.setattr(ladder, "PUSHES", (5,))
     lap_set = experiments.lap_set
     monkeypatch.setattr(experiments, "lap_set", lambda name: lap_set(name)[:1])
     monkeypatch.setattr(ladder, "STEPS", 3)

@@ -442,11 +442,11 @@ def on_the_road(student: Student) -> dict[str, Any]:
     }
 
 
-def pushed(student: Student) -> dict[str, Any]:
+def pushed(student: Student, pushes: Sequence[int] | None = None) -> dict[str, Any]:
     """Cars on the road four seconds after the wheel was held at its lock, of 20 each."""
     env = gym.wrappers.TimeLimit(Curtain(), 1_000)
     driver, back = RacingDriver(env), {}
-    for push in PUSHES:
+    for push in pushes or PUSHES:
         back[f"back_{push}"] = 0
         for seed in TRACKS:
             env.reset(seed=seed)

@@ -28,6 +28,7 @@ from helpers.worlds.drivers import WHEEL_LOCK
 
 FILE = ROOT / "notebooks" / "results" / "ladder.csv"
 SEEDS, STEPS = 5, 1_000
+PUSHES = (10, 20)  # steps for which the wheel is held at its lock
 
 
 @dataclass(frozen=True)
@@ -312,7 +313,7 @@ def measure(cell: Cell) -> dict[str, Any]:
     taught = time.process_time() - began
     row: dict[str, Any] = {"labels": labels, **on_paper(student)}
     if POLICIES[cell.policy].drives:
-        row |= on_the_road(student) | pushed(student)
+        row |= on_the_road(student) | pushed(student, PUSHES)
     return row | {"training_s": round(taught), "all_s": round(time.process_time() - began)}
 
 
@@ -339,7 +340,7 @@ def digest(cell: Cell) -> str:
     policy = POLICIES[cell.policy]
     parts: list[Any] = [policy.network, Residual, *type(policy.head).__mro__[:-1], First, Student]
     parts += [chunks, teach, policy.augment]
-    how = policy.execute, policy.ensemble, policy.head.count, FADE, STEPS
+    how = policy.execute, policy.ensemble, policy.head.count, FADE, STEPS, PUSHES
     return short_hash(experiments.digest(cell.data, cell.view) + digest_of(*parts) + repr(how))
 
 
@@ -364,9 +365,7 @@ def table(results: Mapping[Cell, Mapping[str, str]]) -> Iterator[str]:
             returns = np.array([[float(v) for v in row["returns"].split()] for row in mine])
             low, high = interval(returns)
             means = " ".join(f"{value:4.0f}" for value in returns.mean(axis=1))
-            backs = " / ".join(
-                " ".join(row[f"back_{push}"] for row in mine) for push in experiments.PUSHES
-            )
+            backs = " / ".join(" ".join(row[f"back_{push}"] for row in mine) for push in PUSHES)
             line += f" {returns.mean():4.0f} [{low:4.0f}, {high:4.0f}] ({means}) back {backs} |"
         for name in ("road", "gauges"):
             line += f" {name} {' '.join(f'{float(row[name]):.2f}' for row in mine)}"

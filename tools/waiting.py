@@ -73,7 +73,6 @@ POLICIES: dict[str, tuple[Head, View, int]] = {  # what comes out, what is seen,
     "one picture": (Regression(), NOW, 1),
     "one picture, the likeliest class": (Classes(), NOW, 1),
     "one picture, a class drawn": (Drawn(), NOW, 1),
-    "two pictures, half a second apart": (Regression(), _past(25), 1),
     "two pictures, 1.2 seconds apart": (Regression(), _past(60), 1),
     "one picture, 60 actions at once": (Regression(60), NOW, 60),
 }
