@@ -155,6 +155,30 @@ def test_each_network_fits_its_head(name: str) -> None:
     assert torch.equal(network(views), network(other))
 
 
+@pytest.mark.parametrize("name, seen", [("gauges hidden at first", {"road"}),
+                                        ("road hidden at first", {"gauges"})])  # fmt: skip
+def test_what_is_hidden_at_first_shows_later(name: str, seen: set[str]) -> None:
+    policy = POLICIES[name]
+    network = policy.network("speed steering rotation", policy.head.size)
+    views = torch.from_numpy(VIEWS["all gauges"].inputs(FRAMES[:2]))
+    others = {"road": views.clone(), "gauges": views.clone()}
+    others["road"][:, :ROAD] //= 2
+    others["gauges"][:, ROAD:, 4:] //= 2
+
+    @torch.no_grad()
+    def seen_at(step: int) -> set[str]:
+        said = {}
+        for part, inputs in ({"as it is": views} | others).items():
+            network.batches = step - 1
+            said[part] = network(inputs)
+        return {part for part in others if not torch.equal(said[part], said["as it is"])}
+
+    assert seen_at(1) == seen_at(ladder.FIRST_STEPS) == seen
+    assert seen_at(ladder.FIRST_STEPS + 1) == set(others)
+    network.eval()
+    assert seen_at(1) == set(others)
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("IL_DATA", str(tmp_path))

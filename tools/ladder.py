@@ -27,7 +27,7 @@ from helpers.results import interval
 from helpers.worlds.drivers import WHEEL_LOCK
 
 FILE = ROOT / "notebooks" / "results" / "ladder.csv"
-SEEDS, STEPS = 5, 1_000
+SEEDS, STEPS, FIRST_STEPS = 5, 1_000, 300
 PUSHES = (10, 20)  # steps for which the wheel is held at its lock
 
 
@@ -50,6 +50,32 @@ class Usual(Masked):
     def __init__(self, gauges: str, size: int) -> None:
         super().__init__(gauges, squash=False)
         self.head[-1] = nn.Linear(128, size)
+
+
+class RoadFirst(Usual):
+    """The same; for the first ``FIRST_STEPS`` of its training its gauges are black, but the speed.
+
+    Whatever a network learns first, it keeps to: see Pezeshki et al. 2021, gradient starvation.
+    """
+
+    hidden = slice(ROAD, None), slice(4, None)  # of a view
+
+    def __init__(self, gauges: str, size: int) -> None:
+        super().__init__(gauges, size)
+        self.batches = 0
+
+    def forward(self, views: Tensor) -> Tensor:
+        self.batches += self.training
+        if self.training and self.batches <= FIRST_STEPS:
+            views = views.clone()
+            views[:, *self.hidden] = 0
+        return super().forward(views)
+
+
+class GaugesFirst(RoadFirst):
+    """The same, but the road is black."""
+
+    hidden = slice(ROAD), slice(None)
 
 
 class Wide(Masked):
@@ -213,7 +239,7 @@ class Policy:
     """
 
     head: Head
-    network: Callable[..., nn.Module] = Usual  # (gauges, size) → network
+    network: type[nn.Module] = Usual  # (gauges, size) → network
     augment: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = mirror
     execute: int = 1
     ensemble: bool = False
@@ -226,6 +252,10 @@ POLICIES = {
     "shifted pictures": Policy(Regression(), augment=shifted),
     "classes": Policy(Classes()),
     "mixture": Policy(Mixture()),
+    "gauges hidden at first": Policy(Regression(), RoadFirst),
+    "road hidden at first": Policy(Regression(), GaugesFirst, drives=False),
+    "classes, gauges hidden at first": Policy(Classes(), RoadFirst, drives=False),
+    "classes, road hidden at first": Policy(Classes(), GaugesFirst, drives=False),
     "steering counts 30 times": Policy(Weighted(), drives=False),
     "one-hot, squared error": Policy(OneHot(), drives=False),
     "blurred classes": Policy(Blurred(), drives=False),
@@ -320,14 +350,10 @@ def measure(cell: Cell) -> dict[str, Any]:
 def rows() -> list[Cell]:
     """One cell for each row: which cause does which rung mend?"""
     confused, calm = ("30 clean", "all gauges"), ("30 clean", "speed")
-    short = ["4 times as wide", "15 convolutions", "shifted pictures", "classes", "mixture"]
-    both = [*short, "chunks of 8", "chunks of 8, ensembled"]
-    found = [Cell(policy, *about) for policy in both for about in (confused, calm)]
-    found += [Cell(f"chunks of {count}", *calm) for count in (4, 16)]
-    found += [Cell("chunks of 8, the first executed", *calm)]
-    found += [Cell(name, *confused) for name, policy in POLICIES.items() if not policy.drives]
-    covered = "30 disturbed", "all gauges"
-    return found + [Cell(policy, *covered) for policy in ("classes", both[-2])]
+    found = [Cell(name, *confused) for name in POLICIES if "chunks" not in name]
+    found += [Cell(name, *calm) for name in ("classes", "15 convolutions", "mixture")]
+    found += [Cell(name, *calm) for name in POLICIES if "chunks" in name]
+    return [*found, Cell("classes", "30 disturbed", "all gauges")]
 
 
 def cells(seeds: int = SEEDS) -> list[Cell]:
@@ -338,9 +364,10 @@ def cells(seeds: int = SEEDS) -> list[Cell]:
 def digest(cell: Cell) -> str:
     """Of the code that a cell's result depends on."""
     policy = POLICIES[cell.policy]
-    parts: list[Any] = [policy.network, Residual, *type(policy.head).__mro__[:-1], First, Student]
-    parts += [chunks, teach, policy.augment]
-    how = policy.execute, policy.ensemble, policy.head.count, FADE, STEPS, PUSHES
+    parts: list[Any] = [kind for kind in policy.network.__mro__ if kind.__module__ == __name__]
+    parts += [Residual, *type(policy.head).__mro__[:-1], First, Student, chunks, teach]
+    parts += [policy.augment]
+    how = policy.execute, policy.ensemble, policy.head.count, FADE, STEPS, FIRST_STEPS, PUSHES
     return short_hash(experiments.digest(cell.data, cell.view) + digest_of(*parts) + repr(how))
 
 
