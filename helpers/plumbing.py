@@ -14,6 +14,7 @@ import os
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -35,6 +36,8 @@ ROOT = Path(__file__).resolve().parent.parent  # the project's folder
 WIDGET = "application/vnd.jupyter.widget-view+json"
 STALE = 3_600.0  # s after which a part file is what a killed process left
 MOST_SEEDS = 1_000_000  # more are taken for an endless iterator
+# A worker that has grown gives way to a new one; nothing is lost, and no reader need worry
+warnings.filterwarnings("ignore", "A worker stopped while some jobs were given", UserWarning)
 END_WITH_PARENT, LOOK_EVERY = "end-with-parent", 1.0  # a worker's thread, and its period, s
 
 # -- files ---------------------------------------------------------------------------------------

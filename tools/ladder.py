@@ -150,9 +150,9 @@ class Classes:
     count = 1
     levels = (
         torch.linspace(-WHEEL_LOCK, WHEEL_LOCK, 41), torch.linspace(0, 1, 21),
-        torch.linspace(0, 0.3, 13),
+        torch.linspace(0, 0.5, 21),
     )  # fmt: skip
-    sizes: ClassVar = [41, 21, 13]
+    sizes: ClassVar = [41, 21, 21]
     size = sum(sizes)
 
     def actions(self, out: Tensor) -> Tensor:
