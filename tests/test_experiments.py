@@ -250,6 +250,7 @@ def test_the_most_telling_rows_are_finished_first() -> None:
 
 
 def test_the_committed_results_belong_to_the_committed_code() -> None:
-    rows = read(CAUSES, Cell).items()
-    stale = [cell for cell, row in rows if row["digest"] != digest_of_cell(cell)]
+    results = read(CAUSES, Cell)
+    stale = [cell for cell, row in results.items() if row["digest"] != digest_of_cell(cell)]
     assert not stale, "the code has changed since: make experiments"
+    assert set(results) == set(experiments.cells()), "a row is missing, or is of no use any more"
