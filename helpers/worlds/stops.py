@@ -5,6 +5,7 @@ no single picture shows.
 """
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -20,9 +21,10 @@ EVERY, SEARCH = 70, 15  # a line every so many tiles, moved by up to so many to 
 NOSE = 5.0  # the driver stops with the car's middle this far before a line's, units …
 STILL = 1.0  # … and counts as standing when slower than this, units/s
 STOPPING_PACE = 0.4
+GENTLE = replace(GAINS, top_speed=55)  # at this pace, 35 units/s
 STAND = 50  # steps that it stands: a second
 SIGHT = 33.0  # from the car's middle to the furthest line that counts as ahead, units
-SLOWING, HOLD = 75.0, 0.5  # units/s² on the way to a line; the most brake, and the brake at it
+SLOWING, HOLD = 25.0, 0.5  # units/s² on the way to a line; the most brake, and the brake at it
 
 
 class StopLines(FastCarRacing):
@@ -86,7 +88,7 @@ class StoppingDriver(RacingDriver):
     each step. Raises TypeError for another environment.
     """
 
-    def __init__(self, env: gym.Env, pace: float = STOPPING_PACE, gains: Gains = GAINS) -> None:
+    def __init__(self, env: gym.Env, pace: float = STOPPING_PACE, gains: Gains = GENTLE) -> None:
         super().__init__(env, pace, gains)
         if not isinstance(env.unwrapped, StopLines):
             raise TypeError(f"there are no lines in {env}: make StopLines-v3")
