@@ -116,7 +116,7 @@ def teach(cell: Cell) -> Student:
     """The cell's student."""
     head, seen, execute = POLICIES[cell.policy]
     torch.manual_seed(cell.seed)
-    network = Usual(*seen.about, head.size) if seen is NOW else Past(head.size)
+    network = Usual(seen.about[0], head.size) if seen is NOW else Past(head.size)
     as_seen = replace(seen, see=np.asarray)  # laps are kept as views
     inputs = np.concatenate([as_seen.inputs(views) for views, _ in laps()])
     wanted = np.concatenate([chunks(labels, head.count) for _, labels in laps()])
