@@ -89,6 +89,13 @@ def test_classes_find_the_nearest_and_the_likeliest() -> None:
     assert torch.allclose(head.actions(out), nearest, atol=0.011)
 
 
+def test_read_by_the_mean_left_or_right_is_straight_on() -> None:
+    out = torch.full((1, Classes.size), -20.0)
+    out[0, [10, 30]] = 5.0  # of the steering: −0.2 or 0.2
+    assert ladder.ReadByMean().actions(out)[0, 0, 0] == pytest.approx(0, abs=1e-4)
+    assert Classes().actions(out)[0, 0, 0].abs() == pytest.approx(0.2)
+
+
 def test_a_near_miss_is_forgiven_where_labels_are_blurred() -> None:
     wanted = torch.tensor([[[0.1, 0.5, 0.0]]])
 
