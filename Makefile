@@ -95,6 +95,8 @@ outputs: $(STAMP) ## run all notebooks at full size and save them; or NOTEBOOK=0
 
 experiments: $(STAMP) ## what the notebooks quote, over many trainings; goes on where it was (hours)
 	$(BIN)/python tools/experiments.py
+	$(BIN)/python tools/ladder.py
+	$(BIN)/python tools/waiting.py
 
 scores: $(STAMP) ## the score table of the series
 	$(BIN)/python tools/scores.py
