@@ -17,6 +17,7 @@ from typing import Any
 
 import experiments
 import gymnasium as gym
+import ladder
 import numpy as np
 from cells import Workers, command, complete, digest_of, read, short_hash
 
@@ -40,11 +41,14 @@ TEACHERS: dict[str, Teacher] = {
     "scripted driver, the teacher": RacingDriver,
     "scripted driver as racer": partial(RacingDriver, pace=RACER_PACE),
 }
-LEARNERS = {
+LEARNERS: dict[str, experiments.Cell | ladder.Cell] = {
     "plain clone": experiments.Cell("30 clean", "all gauges"),
     "cured clone": experiments.Cell("30 clean", "speed"),
     "clone of disturbed laps": experiments.Cell("30 disturbed", "all gauges"),
     "DAgger's student": experiments.Cell("DAgger, 4 rounds", "all gauges"),
+    "clone of disturbed laps, classes": ladder.Cell(
+        "classes, read by their mean", "30 disturbed", "all gauges"
+    ),
 }
 
 
@@ -92,7 +96,11 @@ def measure(entry: Entry) -> dict[str, Any]:
     else:
         env = gym.make("FastCarRacing-v3")
         cell = replace(LEARNERS[entry.policy], seed=entry.seed)
-        student, labels = experiments.student_of(cell)
+        student: experiments.Student
+        if isinstance(cell, ladder.Cell):
+            student, labels = ladder.teach(cell)
+        else:
+            student, labels = experiments.student_of(cell)
         policy = student.act
     taught = time.process_time() - began
     runs = [rollout(env, policy, track) for track in TRACKS]
@@ -112,7 +120,10 @@ def measure(entry: Entry) -> dict[str, Any]:
 def digest(entry: Entry) -> str:
     """Of the code that an entry's result depends on."""
     code = digest_of(drivers, car_racing, rollout, comes_back, measure)
-    if cell := LEARNERS.get(entry.policy):
+    cell = LEARNERS.get(entry.policy)
+    if isinstance(cell, ladder.Cell):
+        code += ladder.digest(cell) + repr(cell)
+    elif cell:
         code += experiments.digest(cell.data, cell.view) + repr(cell)
     about = TRACKS, PUSHED, PUSHES, experiments.PUSH_AT, experiments.AFTER
     return short_hash(code + repr(about))
