@@ -65,7 +65,8 @@ for name, world, steps in (
     ("FastCarRacing-v3", "car_racing:FastCarRacing", 1_000),
     ("PhysicsOnly-v3", "car_racing:PhysicsOnly", 1_000),  # its pictures are all one
     ("StopLines-v3", "stops:StopLines", 1_500),
-    ("BlocksOnTheRoad-v3", "blocks:BlocksOnTheRoad", 1_000),
+    ("BlocksOnTheRoad-v3", "blocks:BlocksOnTheRoad", 2_000),
+    ("BlocksAlone-v3", "blocks:BlocksAlone", 2_000),
 ):
     gym.register(
         name,

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 
 from helpers.rollouts import rollout
-from helpers.worlds.blocks import APART, HALF_BLOCK, LEFT, RIGHT, BlocksOnTheRoad, SwervingDriver
+from helpers.worlds.blocks import (
+    APART,
+    FROM,
+    HALF_BLOCK,
+    LEFT,
+    RIGHT,
+    TO,
+    AtBlocks,
+    BlocksAlone,
+    BlocksOnTheRoad,
+    SwervingDriver,
+    outcomes,
+)  # fmt: skip
 from helpers.worlds.car_racing import FastCarRacing, PhysicsOnly
 
 VALIDATION = range(10_000, 10_004)
@@ -86,7 +98,7 @@ def test_a_hit_is_a_touch(side):
 
 
 def test_the_driver_passes_on_the_side_that_it_was_told():
-    env = gym.wrappers.TimeLimit(Undrawn(), 1_000)
+    env = gym.wrappers.TimeLimit(Undrawn(), 2_000)
     rng, taken = np.random.default_rng(0), []
     choices = {
         "right": lambda: RIGHT,
@@ -108,9 +120,9 @@ def test_the_driver_passes_on_the_side_that_it_was_told():
 def test_near_a_block_the_driver_goes_where_the_car_points(side):
     """Whatever it was told; and from further off where nobody tells it."""
     env = Undrawn()
-    for choose, along in ((lambda: -side, -8), (None, -20)):
+    for choose, along in ((lambda: -side, -5), (None, -16)):
         env.reset(seed=10_000)
-        put(env, 0, side, along, speed=50)
+        put(env, 0, side, along, speed=25)
         driver = SwervingDriver(env, choose)
         assert driver()[0] * side > 0 and driver.sides == {0: side}
 
@@ -125,3 +137,57 @@ def test_the_driver_needs_blocks_and_can_be_sent_to_workers():
     copy = pickle.loads(pickle.dumps(driver))
     copy.env = env
     np.testing.assert_array_equal(copy(), driver())
+
+
+def test_near_a_block_is_from_45_units_before_it_to_3_behind_it():
+    env = Undrawn()
+    env.reset(seed=10_000)
+    for along, to_go in (
+        (-FROM - 1, None),
+        (-FROM + 1, FROM - 1),
+        (TO - 1, 1 - TO),
+        (TO + 1, None),
+    ):
+        put(env, 1, 2, along)
+        near = env.near()
+        assert (near and near.to_go) == (None if to_go is None else pytest.approx(to_go, abs=0.01))
+        assert near is None or (near.place == 1 and near.right == pytest.approx(2, abs=0.01))
+
+
+def test_alone_blocks_are_seen_as_in_the_whole_world_and_nothing_else_is():
+    seen = []
+    for env in (BlocksAlone(), BlocksOnTheRoad()):
+        env.reset(seed=10_000)
+        env.t = 1.0
+        put(env, 0, 0, along=-20)
+        near = env.step(np.zeros(3))[0]
+        put(env, 0, 0, along=10)
+        seen.append((near, env.step(np.zeros(3))[0]))
+    (near, between), (near_too, drawn) = seen
+    assert (near == near_too).all() and drawn.any() and not between.any()
+
+
+def test_the_learner_drives_near_blocks_alone():
+    env = gym.wrappers.TimeLimit(Undrawn(), 700)
+    driver, places, seen = SwervingDriver(env), [], []
+
+    class Learner:
+        begin = places.append
+
+        def __call__(self, observation):
+            seen.append(env.unwrapped.near() is not None)
+            return driver(observation)
+
+    learned = rollout(env, AtBlocks(env, Learner()), 10_000)
+    assert places == [0, 1, 2][: len(places)] and places and all(seen)
+    assert learned.actions.tolist() == rollout(env, SwervingDriver(env), 10_000).actions.tolist()
+    assert set(outcomes(env)[: len(places) - 1]) <= {"L", "R"} and outcomes(env)[-1] == "-"
+
+
+def test_outcomes():
+    env = Undrawn()
+    env.reset(seed=10_000)
+    put(env, 0, -4), env.step(np.zeros(3))
+    put(env, 1, 4), env.step(np.zeros(3))
+    put(env, 2, 1), env.step(np.zeros(3)), env.step(np.zeros(3))
+    assert outcomes(env) == "LRH" + "-" * (len(env.blocks) - 3)

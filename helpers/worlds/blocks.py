@@ -6,7 +6,7 @@ Each block can be passed on the left and on the right: two right answers, whose 
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -14,22 +14,35 @@ import numpy as np
 from helpers.worlds.car_racing import HALF_ROAD, FastCarRacing
 from helpers.worlds.drivers import BEHIND, GAINS, TILE, Gains, RacingDriver, racing_lines
 
-__all__ = ["LEFT", "RIGHT", "BlocksOnTheRoad", "SwervingDriver"]
+__all__ = [
+    "LEFT", "RIGHT", "AtBlocks", "BlocksAlone", "BlocksOnTheRoad", "Near", "SwervingDriver",
+    "outcomes",
+]  # fmt: skip
 
 HALF_BLOCK = 1.5  # from a block's middle to its sides, units; the car is 2.8 wide and 5 long
 APART = 30  # tiles between two blocks, at least
 STRAIGHT = 0.3  # no block where the road turns by more than this, rad, …
 STRAIGHT_FROM, STRAIGHT_TO = 18, 5  # … from so many tiles before it to so many after it
 
+FROM, TO = 45, 3  # units before a block and behind it: between, the car is near it
+
 NARROW = 0.1  # the driver comes along the middle of the road, this close to it, units
-DECIDES = 6  # tiles before a block: there the driver swerves to one side of it …
-COMMITS = 3  # … and from there on it takes the side where the car points, whatever it had chosen
+DECIDES = 5  # tiles before a block: there the driver swerves to one side of it …
+COMMITS = 2  # … and from there on it takes the side where the car points, whatever it had chosen
 BERTH = 4.25  # the line past a block lies this far to one side of its middle, units …
 BEFORE, AFTER = 2, 5  # … from so many tiles before it to so many after it
 LEFT, RIGHT = -1, 1
 SWERVING_PACE = 0.55
 # Slower on straight road, and the wheels aim less far ahead, or it would not get aside in time
-NIMBLE = replace(GAINS, top_speed=80, look_time=0.1)
+NIMBLE = replace(GAINS, top_speed=40, look_time=0.03)
+
+
+class Near(NamedTuple):
+    """The block that a car is near, by its place in ``blocks``; units to go; units right of it."""
+
+    place: int
+    to_go: float
+    right: float
 
 
 class BlocksOnTheRoad(FastCarRacing):
@@ -70,6 +83,14 @@ class BlocksOnTheRoad(FastCarRacing):
         self.passed: dict[int, float] = {}
         return True
 
+    def near(self) -> Near | None:
+        """The block that the car comes to, or is beside; None between blocks."""
+        for place, body in enumerate(self._bodies):
+            right, along = body.GetLocalPoint(self.car.hull.position)  # type: ignore[union-attr]
+            if -FROM < along < TO and abs(right) < 2 * HALF_ROAD:
+                return Near(place, -along, right)
+        return None
+
     def step(self, action: Any) -> Any:
         out = super().step(action)
         for place, body in enumerate(self._bodies):
@@ -82,12 +103,32 @@ class BlocksOnTheRoad(FastCarRacing):
         return out
 
 
+class BlocksAlone(BlocksOnTheRoad):
+    """The same, but pictures between blocks stay black, which saves the time to draw them."""
+
+    def _render(self, mode: str) -> Any:
+        if mode == "state_pixels" and self.car is not None and self.near() is None:
+            return np.zeros((96, 96, 3), np.uint8)
+        return super()._render(mode)
+
+
+def outcomes(env: gym.Env) -> str:
+    """How the car fared, a letter for each block of the lap: Left, Right, Hit, "-" for not there.
+
+    A block that the car has touched is hit, whichever way it went by.
+    """
+    world: Any = env.unwrapped
+    went = {place: "L" if right < 0 else "R" for place, right in world.passed.items()}
+    hits = dict.fromkeys(world.hits, "H")
+    return "".join((went | hits).get(place, "-") for place in range(len(world.blocks)))
+
+
 class SwervingDriver(RacingDriver):
     """``RacingDriver`` for BlocksOnTheRoad: it passes each block on one of its sides, late.
 
-    It comes along the middle of the road, as if there were no choice, and swerves 21 units before
+    It comes along the middle of the road, as if there were no choice, and swerves 18 units before
     the block: to the side that ``choose`` says then, LEFT or RIGHT. A push may turn the car to the
-    other side; from 10 units before the block on, the driver goes where the car points. Without
+    other side; from 7 units before the block on, the driver goes where the car points. Without
     ``choose`` it always does. ``sides`` are those taken so far: {place in ``blocks``: side}.
 
     Raises TypeError for an environment without blocks.
@@ -153,3 +194,26 @@ class SwervingDriver(RacingDriver):
                 moved[aside], half[aside] = side * (BERTH + room) / 2, (room - BERTH) / 2
         middle = self._middle + moved[:, None] * self._right
         return racing_lines(middle, self._right * (half / room)[:, None], self.gains)
+
+
+class AtBlocks:
+    """A policy: ``learner`` drives near a block, the scripted driver everywhere else.
+
+    Where ``learner`` has a ``begin``, it is called at each block, with its place.
+    """
+
+    def __init__(self, env: gym.Env, learner: Any) -> None:
+        self.driver, self.learner = SwervingDriver(env), learner
+        self.world: Any = env.unwrapped
+
+    def reset(self) -> None:
+        self.at: int | None = None
+
+    def __call__(self, observation: np.ndarray) -> Any:
+        near = self.world.near()
+        if near is None:
+            return self.driver(observation)
+        if near.place != self.at:
+            self.at = near.place
+            getattr(self.learner, "begin", lambda place: None)(near.place)
+        return self.learner(observation)
