@@ -178,7 +178,9 @@ def test_the_learner_drives_near_blocks_alone():
             seen.append(env.unwrapped.near() is not None)
             return driver(observation)
 
-    learned = rollout(env, AtBlocks(env, Learner()), 10_000)
+    policy = AtBlocks(env, Learner())
+    learned = rollout(env, policy, 10_000)
+    assert len(policy.ways) == len(seen) and {near.place for near in policy.ways} == {*places}
     assert places == [0, 1, 2][: len(places)] and places and all(seen)
     assert learned.actions.tolist() == rollout(env, SwervingDriver(env), 10_000).actions.tolist()
     assert set(outcomes(env)[: len(places) - 1]) <= {"L", "R"} and outcomes(env)[-1] == "-"

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from cells import Workers, as_they_come, command, complete, digest_of, read, short_hash
 from experiments import Masked
-from ladder import Classes, Mixture, Regression, Usual, chunks
+from ladder import Classes, Mixture, Usual, chunks
 from torch import Tensor, nn
+from torch.nn import functional
 from tqdm.auto import tqdm
 
 from helpers import ROOT, data_path, training
@@ -35,18 +36,17 @@ from helpers.worlds import blocks, car_racing, drivers
 from helpers.worlds.blocks import LEFT, RIGHT, AtBlocks, SwervingDriver, outcomes
 
 FILE = ROOT / "notebooks" / "results" / "ways.csv"
-TRACKS = range(20_000, 20_020)  # test
+TRACKS = range(20_000, 20_012)  # test
 LAPS, SEEDS = 40, 5
 CHUNK = 12  # actions that are planned at once; 50 are a second
-ASKED = 10  # laps in each round of DAgger, which begins with as many
+ASKED, ROUNDS = 10, 2  # laps in each round of DAgger, which begins with as many
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training, and one way of reading what it learned."""
+    """One training."""
 
     policy: str
-    reading: str
     seed: int = 0
 
 
@@ -151,88 +151,162 @@ def laps(kind: str) -> list[Pairs]:
 
 # -- what is learned -----------------------------------------------------------------------------
 
+SCALE, MIDDLE = torch.tensor([0.1, 0.3, 0.1]), torch.tensor([0.0, 0.3, 0.05])  # of actions
+Plan = Callable[[Any, Tensor], Tensor]  # head, outputs → (B, count, 3)
 
-class Flow(nn.Module):
-    """Flow matching over chunks (Lipman et al. 2023): (B, 54, 48) → what the view says, (B, 128).
 
-    ``draw`` walks from noise to a plan, with the velocity that the network has learned.
+class Plans:
+    """The next ``count`` actions, by the squared error, in units of ``SCALE``."""
+
+    def __init__(self, wanted: Tensor, count: int = CHUNK) -> None:
+        self.count, self.size = count, 3 * count
+
+    def plans(self, out: Tensor) -> Tensor:
+        return out.unflatten(1, (self.count, 3)) * SCALE + MIDDLE
+
+    def loss(self, out: Tensor, wanted: Tensor) -> Tensor:
+        return ((self.plans(out) - wanted) / SCALE).square().mean()
+
+
+class PlanClasses:
+    """A class for each kind of plan, and what to add to it (Shafiullah et al. 2022).
+
+    Kinds are the middles of groups of plans, by their steering (k-means), from left to right.
     """
 
-    steps, scale, middle = 8, (0.08, 0.3, 0.1), (0.0, 0.3, 0.05)
+    count, kinds, rounds = CHUNK, 24, 30
+    size = kinds * (1 + 3 * CHUNK)
 
-    def __init__(self, gauges: str, hidden: int = 256) -> None:
+    def __init__(self, wanted: Tensor) -> None:
+        steering = torch.cat([wanted[..., 0], -wanted[..., 0]]) / SCALE[0]
+        first = torch.randperm(len(steering), generator=torch.Generator().manual_seed(0))
+        middles = steering[first[: self.kinds]]
+        for _ in range(self.rounds):
+            nearest = torch.cdist(steering, middles).argmin(1)
+            found = [steering[nearest == kind] for kind in range(self.kinds)]
+            pairs = zip(found, middles, strict=True)
+            middles = torch.stack([g.mean(0) if len(g) else old for g, old in pairs])
+        # towards larger numbers, to the right
+        self.middles = middles[middles.sum(1).argsort()]
+
+    def _read(self, out: Tensor, kind: Tensor) -> Tensor:
+        """The plans of these kinds, in units of ``SCALE``."""
+        added = out[:, self.kinds :].unflatten(1, (self.kinds, self.count, 3))
+        middles = functional.pad(self.middles[kind][..., None], (0, 2))
+        return middles + added[torch.arange(len(out)), kind]
+
+    def loss(self, out: Tensor, wanted: Tensor) -> Tensor:
+        wanted = (wanted - MIDDLE) / SCALE
+        kind = torch.cdist(wanted[..., 0], self.middles).argmin(1)
+        error = (self._read(out, kind) - wanted).square().mean()
+        return functional.cross_entropy(out[:, : self.kinds], kind) + error
+
+    def likeliest(self, out: Tensor) -> Tensor:
+        return self._read(out, out[:, : self.kinds].argmax(1)) * SCALE + MIDDLE
+
+    def plans(self, out: Tensor) -> Tensor:
+        """Drawn; the same number drawn, a plan as far to the right among the likely ones."""
+        kind = _drawn(out[:, : self.kinds].softmax(1))
+        return self._read(out, kind) * SCALE + MIDDLE
+
+
+class Flow(nn.Module):
+    """Flow matching over plans (Lipman et al. 2023): a walk from noise to a plan, in 8 steps.
+
+    The network foretells where the walk ends, rather than its velocity (Li and He 2025), and
+    learns from 8 walks for each picture.
+    """
+
+    count, size, steps, walks = CHUNK, 128, 8, 8
+
+    def __init__(self, wanted: Tensor) -> None:
         super().__init__()
-        self.see = Usual(gauges, 128)
-        size = 3 * CHUNK
-        self.move = nn.Sequential(
-            nn.Linear(size + 128 + 8, hidden), nn.SiLU(),
-            nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, size),
+        self.ends = nn.Sequential(
+            nn.Linear(3 * CHUNK + self.size + 8, 256), nn.SiLU(),
+            nn.Linear(256, 256), nn.SiLU(), nn.Linear(256, 3 * CHUNK),
         )  # fmt: skip
 
-    def forward(self, views: Tensor) -> Tensor:
-        return self.see(views)
-
-    def velocity(self, at: Tensor, when: Tensor, seen: Tensor) -> Tensor:
+    def end(self, at: Tensor, when: Tensor, seen: Tensor) -> Tensor:
+        """From here, at this time from 0 to 1, with this in view."""
         phase = when * torch.arange(1, 5) * math.pi
-        return self.move(torch.cat([at, seen, phase.sin(), phase.cos()], 1))
+        return self.ends(torch.cat([at, seen, phase.sin(), phase.cos()], 1))
 
     def loss(self, seen: Tensor, wanted: Tensor) -> Tensor:
-        plan = ((wanted - torch.tensor(self.middle)) / torch.tensor(self.scale)).flatten(1)
+        plan = ((wanted - MIDDLE) / SCALE).flatten(1).repeat(self.walks, 1)
         noise, when = torch.randn_like(plan), torch.rand(len(plan), 1)
         at = (1 - when) * noise + when * plan
-        return (self.velocity(at, when, seen) - (plan - noise)).square().mean()
+        return (self.end(at, when, seen.repeat(self.walks, 1)) - plan).square().mean()
 
-    def draw(self, seen: Tensor) -> Tensor:
-        """(B, 128) → plans (B, CHUNK, 3)."""
+    def plans(self, seen: Tensor) -> Tensor:
+        """Drawn; the same noise, nearly the same plan."""
         at = torch.randn(len(seen), 3 * CHUNK)
         for step in range(self.steps):
             when = torch.full((len(seen), 1), step / self.steps)
-            at = at + self.velocity(at, when, seen) / self.steps
-        plan = at.unflatten(1, (CHUNK, 3))
-        return plan * torch.tensor(self.scale) + torch.tensor(self.middle)
+            at = at + (self.end(at, when, seen) - at) / (self.steps - step)
+        return at.unflatten(1, (CHUNK, 3)) * SCALE + MIDDLE
 
 
-def drawn(head: Classes, out: Tensor) -> Tensor:
-    """A class of each output, as likely as the network says; the same draw, the same quantile."""
-    found = []
-    for levels, part in zip(head.levels, out.split(head.sizes, 1), strict=True):
-        place = (part.softmax(1).cumsum(1) < torch.rand(1)).sum(1)
-        found.append(levels[place.clamp(max=len(levels) - 1)])
-    return torch.stack(found, 1)[:, None]
+class Network(nn.Module):
+    """Views (B, 54, 48) → what a head reads, (B, size); a head with weights is a part of it."""
+
+    def __init__(self, gauges: str, head: Any) -> None:
+        super().__init__()
+        self.sees = Usual(gauges, head.size)
+        self.head = head
+
+    def forward(self, views: Tensor) -> Tensor:
+        return self.sees(views)
+
+
+def _drawn(shares: Tensor) -> Tensor:
+    """(B, k) → which of the k, (B,)."""
+    return (shares.cumsum(1) < torch.rand(1)).sum(1).clamp(max=shares.shape[1] - 1)
+
+
+def plans(head: Any, out: Tensor) -> Tensor:
+    return head.plans(out)
+
+
+def likeliest(head: Any, out: Tensor) -> Tensor:
+    return head.likeliest(out)
+
+
+def action(head: Any, out: Tensor) -> Tensor:
+    return head.actions(out)
+
+
+def drawn_class(head: Classes, out: Tensor) -> Tensor:
+    """A class of each output, as likely as the network says."""
+    parts = zip(head.levels, out.split(head.sizes, 1), strict=True)
+    return torch.stack([levels[_drawn(part.softmax(1))] for levels, part in parts], 1)[:, None]
 
 
 def drawn_part(head: Mixture, out: Tensor) -> Tensor:
     """The middle of one of the normal distributions, as likely as the network says."""
     weights, means, _ = head._read(out)
-    place = (weights.exp().cumsum(1) < torch.rand(1)).sum(1).clamp(max=head.parts - 1)
-    return means[torch.arange(len(out)), place][:, None]
+    return means[torch.arange(len(out)), _drawn(weights.exp())][:, None]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How a network drives: outputs → plans (B, count, 3), of which so many steps are executed.
+    """How a network drives: by which plans, of which so many actions are carried out.
 
-    With ``keeps``, all draws near one block are the same.
+    With ``keeps``, what is drawn near one block is drawn once: a coin tossed, and held to.
     """
 
-    plan: Callable[[Any, Tensor], Tensor]
+    plan: Plan
     execute: int = 1
     keeps: bool = False
 
 
-def mean(head: Any, out: Tensor) -> Tensor:
-    return head.actions(out)
+def _of(plan: Plan, *counts: int, **how: Any) -> dict[str, Reading]:
+    kept = ", one draw kept" if how else ""
+    return {f"{n} of {CHUNK}{kept}": Reading(plan, n, **how) for n in counts}
 
 
-def sample(head: Flow, out: Tensor) -> Tensor:
-    return head.draw(out)
-
-
-ONE = {"": Reading(mean)}
-DRAWS = {"drawn at each step": Reading(drawn), "one draw kept": Reading(drawn, keeps=True)}
-PARTS = {
-    "drawn at each step": Reading(drawn_part), "one draw kept": Reading(drawn_part, keeps=True)
-}  # fmt: skip
+def _one(drawn: Plan) -> dict[str, Reading]:
+    kept = {"one draw kept": Reading(drawn, keeps=True)}
+    return {"likeliest": Reading(action), "drawn anew": Reading(drawn)} | kept
 
 
 @dataclass(frozen=True)
@@ -240,139 +314,134 @@ class Recipe:
     """What is learned from, with which head; how it is read; with what DAgger's expert answers."""
 
     data: str
-    head: Callable[[], Any]
+    head: Callable[[Tensor], Any]
     readings: Mapping[str, Reading]
     steps: int = 1_000
     asks: str = ""
 
 
-def executed(plan: Callable[[Any, Tensor], Tensor]) -> dict[str, Reading]:
-    return {f"{n} of {CHUNK} executed": Reading(plan, n) for n in (1, 6, 12)}
-
-
+ONE, AVERAGES = partial(Plans, count=1), _of(plans, 1, 6, 12)
 POLICIES = {
-    "always right, squared error": Recipe("right", Regression, ONE),
-    "told the side, squared error": Recipe("told", Regression, ONE),
-    "squared error": Recipe("both", Regression, ONE),
-    "chunks, squared error": Recipe("both", partial(Regression, CHUNK), executed(mean)),
-    "classes": Recipe("both", Classes, {"likeliest": Reading(mean), **DRAWS}),
-    "mixture": Recipe("both", Mixture, {"likeliest": Reading(mean), **PARTS}),
-    "chunks, flow": Recipe(
+    "plans, squared error": Recipe("both", Plans, AVERAGES),
+    "plans, classes": Recipe(
         "both",
-        partial(Flow, "speed"),
-        executed(sample) | {"1 executed, one draw kept": Reading(sample, keeps=True)},
-        steps=4_000,
+        PlanClasses,
+        _of(plans, 1, 6, 12)
+        | _of(plans, 1, 6, 12, keeps=True)
+        | {"likeliest, 6 of 12": Reading(likeliest, 6)},
     ),
-    "DAgger, a new coin": Recipe("both", Regression, ONE, asks="coin"),
-    "DAgger, the side taken": Recipe("both", Regression, ONE, asks="taken"),
+    "plans, flow": Recipe(
+        "both", Flow, _of(plans, 1, 6, 12) | _of(plans, 1, 6, 12, keeps=True), steps=2_000
+    ),
+    "plans, told the side": Recipe("told", Plans, AVERAGES),
+    "plans, always right": Recipe("right", Plans, AVERAGES),
+    "one action, squared error": Recipe("both", ONE, {"": Reading(plans)}),
+    "one action, classes": Recipe("both", lambda wanted: Classes(), _one(drawn_class)),
+    "one action, mixture": Recipe("both", lambda wanted: Mixture(), _one(drawn_part)),
+    "DAgger, a new coin": Recipe("both", ONE, {"": Reading(plans)}, asks="coin"),
+    "DAgger, the side taken": Recipe("both", ONE, {"": Reading(plans)}, asks="taken"),
 }
 
 
 class Student:
     """A network at the wheel, near blocks."""
 
-    def __init__(self, network: nn.Module, head: Any, reading: Reading, tells: bool) -> None:
-        self.network, self.head, self.reading, self.tells = network, head, reading, tells
-        self.seed = 0
+    def __init__(self, network: Network, reading: Reading, data: str) -> None:
+        self.network, self.reading, self.tells = network, reading, data == "told"
+        self.lap = 0
         self.seconds: list[float] = []  # for each decision
 
     def begin(self, place: int) -> None:
         """A block begins; where the side is told, a coin says it."""
-        self.plan: list[np.ndarray] = []
-        self.draws = hash((self.seed, place)) % 2**31
+        self.left: list[np.ndarray] = []  # of the plan
+        self.draws = 1_000 * self.lap + place
         self.side = LEFT if np.random.default_rng(self.draws).random() < 0.5 else RIGHT
         torch.manual_seed(self.draws)
 
     @torch.no_grad()
     def __call__(self, frame: np.ndarray) -> np.ndarray:
-        if not self.plan:
+        if not self.left:
             began = time.perf_counter()
             if self.reading.keeps:
                 torch.manual_seed(self.draws)
             seen = view(frame[None])
             views = torch.from_numpy(told(seen, self.side) if self.tells else seen)
-            plan = self.reading.plan(self.head, self.network(views))[0, : self.reading.execute]
-            self.plan = list(plan.numpy().clip([-1, 0, 0], 1).astype(np.float32))
+            plan = self.reading.plan(self.network.head, self.network(views))[0]
+            taken = plan[: self.reading.execute].numpy().clip([-1, 0, 0], 1)
+            self.left = list(taken.astype(np.float32))
             self.seconds.append(time.perf_counter() - began)
-        return self.plan.pop(0)
+        return self.left.pop(0)
 
 
-def fit(recipe: Recipe, data: Sequence[Pairs], seed: int) -> tuple[nn.Module, Any]:
-    """The network, and what reads its outputs."""
+def fit(recipe: Recipe, data: Sequence[Pairs], seed: int) -> Network:
     torch.manual_seed(seed)
-    head = recipe.head()
-    gauges = "speed steering" if recipe.data == "told" else "speed"
-    network = head if isinstance(head, Flow) else Usual(gauges, head.size)
     views, wanted = (torch.from_numpy(np.concatenate(part)) for part in zip(*data, strict=True))
+    head = recipe.head(wanted)
+    network = Network("speed steering" if recipe.data == "told" else "speed", head)
     training.train(
-        network, views, wanted[:, : getattr(head, "count", CHUNK)], head.loss,
+        network, views, wanted[:, : head.count], head.loss,
         steps=recipe.steps, batch_size=128, learning_rate=2e-3, generator=torch.default_generator,
         augment=mirror, progress=False,
     )  # fmt: skip
-    return network, head
+    return network
 
 
-@cache
-def teach(policy: str, seed: int) -> tuple[nn.Module, Any, int]:
-    """The network, what reads it, and how many labels it learned from."""
-    recipe = POLICIES[policy]
-    if not recipe.asks:
-        data = laps(recipe.data)
-        return *fit(recipe, data, seed), sum(len(views) for views, _ in data)
-    data = laps(recipe.data)[:ASKED]
-    found = fit(recipe, data, seed)
-    rounds = LAPS // ASKED - 1
+def teach(cell: Cell) -> tuple[Network, int]:
+    """The cell's network, and how many labels it learned from."""
+    recipe = POLICIES[cell.policy]
+    data = laps(recipe.data)[: ASKED if recipe.asks else None]
+    network = fit(recipe, data, cell.seed)
     env = gym.make("BlocksAlone-v3")
-    for first in range(LAPS, LAPS + rounds * ASKED, ASKED):
+    for first in range(LAPS, LAPS + ROUNDS * ASKED if recipe.asks else LAPS, ASKED):
         for track in range(first, first + ASKED):
             expert = SwervingDriver(env, Coin(track) if recipe.asks == "coin" else None)
-            student = Student(*found, recipe.readings[""], tells=False)
+            student = Student(network, recipe.readings[""], recipe.data)
             data = [*data, answers(env, student, expert, track)]
-        found = fit(recipe, data, seed)
-    return *found, sum(len(views) for views, _ in data)
+        network = fit(recipe, data, cell.seed)
+    return network, sum(len(views) for views, _ in data)
 
 
 def measure(cell: Cell) -> dict[str, Any]:
-    """Train the cell's student and drive: how does it pass each block?"""
+    """Train the cell's network and drive: how does it pass each block, however it is read?"""
     began = time.process_time()
     recipe = POLICIES[cell.policy]
-    network, head, labels = teach(cell.policy, cell.seed)
-    taught = time.process_time() - began
-    student = Student(network, head, recipe.readings[cell.reading], recipe.data == "told")
-    env = gym.make("BlocksAlone-v3")
-    passed, returns = [], []
-    for student.seed in TRACKS:
-        returns.append(rollout(env, AtBlocks(env, student), student.seed).total)
-        passed.append(outcomes(env))
-    return {
-        "labels": labels,
-        "passed": " ".join(passed),  # a letter for each block, a word for each track
-        "returns": " ".join(f"{value:.1f}" for value in returns),
-        "decision_ms": f"{1_000 * np.median(student.seconds):.1f}",
-        "training_s": round(taught),
-        "all_s": round(time.process_time() - began),
-    }
+    network, labels = teach(cell)
+    row: dict[str, Any] = {"labels": labels, "training_s": round(time.process_time() - began)}
+    env, returns = gym.make("BlocksAlone-v3"), []
+    for name, reading in recipe.readings.items():
+        student, passed = Student(network, reading, recipe.data), []
+        for student.lap in TRACKS:
+            returns.append(rollout(env, AtBlocks(env, student), student.lap).total)
+            passed.append(outcomes(env))
+        row[name or "at each step"] = " ".join(passed)  # a letter for each block, a word for a lap
+        row["decision_ms"] = f"{1_000 * np.median(student.seconds):.1f}"
+    row["mean_return"] = f"{np.mean(returns):.1f}"
+    return row | {"all_s": round(time.process_time() - began)}
 
 
 def digest(cell: Cell) -> str:
     """Of the code that a cell's result depends on."""
     recipe = POLICIES[cell.policy]
-    reading = recipe.readings[cell.reading]
-    kind = getattr(recipe.head, "func", recipe.head)
-    code: list[Any] = [*RECORDS, training.train, mirror, Masked, Usual, Regression, kind]
-    code += [AtBlocks, outcomes, answers, Student, reading.plan, fit, teach, measure]
-    about = recipe.data, recipe.steps, recipe.asks, reading.execute, reading.keeps
-    settings = getattr(recipe.head, "args", ()), TRACKS, LAPS, CHUNK, ASKED
-    return short_hash(digest_of(*code) + repr((about, settings)))
+    parts: list[Any] = [
+        *RECORDS,
+        training.train,
+        mirror,
+        Masked,
+        Usual,
+        AtBlocks,
+        outcomes,
+        answers,
+    ]
+    parts += [Plans, PlanClasses, Flow, Classes, Mixture, Network, Student, fit, teach, measure]
+    parts += [plans, likeliest, action, drawn_class, drawn_part, _drawn]
+    readings = [(name, r.execute, r.keeps) for name, r in recipe.readings.items()]
+    about = cell.policy, recipe.data, recipe.steps, recipe.asks, readings
+    return short_hash(digest_of(*parts) + repr((about, TRACKS, LAPS, CHUNK, ASKED, ROUNDS)))
 
 
 def cells(seeds: int = SEEDS) -> list[Cell]:
-    """All, the readings of one training after each other, the first training of each policy first.
-
-    A worker keeps what it has trained, and may be lucky.
-    """
-    named = [(name, reading) for name, recipe in POLICIES.items() for reading in recipe.readings]
-    return [Cell(*one, seed) for seed in range(seeds) for one in named]
+    """All trainings, one of each policy before the second of any."""
+    return [Cell(name, seed) for seed in range(seeds) for name in POLICIES]
 
 
 def run(wanted: Sequence[Cell], workers: Workers, path: Path = FILE) -> None:
@@ -385,28 +454,24 @@ def run(wanted: Sequence[Cell], workers: Workers, path: Path = FILE) -> None:
         for _ in tqdm(as_they_come(record, tasks, workers), "laps", len(tasks), leave=False):
             pass
 
-    order = sorted(cells(), key=lambda cell: list(POLICIES).index(cell.policy))
+    order = [Cell(name, seed) for name in POLICIES for seed in range(SEEDS)]
     complete(wanted, measure, digest, path, workers, order, prepare)
 
 
 def table(results: Mapping[Cell, Mapping[str, str]]) -> Iterator[str]:
-    """A line for each reading: blocks hit, with the interval, each training's; sides; returns."""
-    for first in cells(1):
-        about = first.policy, first.reading
-        mine = [row for cell, row in results.items() if (cell.policy, cell.reading) == about]
-        if not mine:
-            continue
-        passed = np.array([list(row["passed"].replace(" ", "")) for row in mine])
-        hit = np.isin(passed, ["H", "-"])
-        low, high = interval(hit)
-        each = " ".join(map(str, hit.sum(axis=1)))
-        left = (passed == "L").sum() / max(1, (~hit).sum())
-        returns = np.mean([[float(v) for v in row["returns"].split()] for row in mine])
-        yield (
-            f"{', '.join(filter(None, about)):50} hit {hit.mean():4.0%} [{low:.0%}, {high:.0%}] "
-            f"({each} of {passed.shape[1]}) left {left:.0%} | {returns:.0f} | "
-            f"{mine[0]['decision_ms']} ms, {mine[0]['training_s']} s, {mine[0]['all_s']} s"
-        )
+    """A line for each reading: blocks hit, with the interval, each training's; sides taken."""
+    for policy, recipe in POLICIES.items():
+        mine = [row for cell, row in results.items() if cell.policy == policy]
+        for name in recipe.readings if mine else ():
+            passed = np.array([list(row[name or "at each step"].replace(" ", "")) for row in mine])
+            hit = np.isin(passed, ["H", "-"])
+            low, high = interval(hit)
+            left = (passed == "L").sum() / max(1, (~hit).sum())
+            yield (
+                f"{policy + ', ' * bool(name) + name:45} hit {hit.mean():4.0%} [{low:.0%}, "
+                f"{high:.0%}] ({' '.join(map(str, hit.sum(axis=1)))} of {passed.shape[1]}) "
+                f"left {left:.0%} | {mine[0]['training_s']} s, {mine[0]['all_s']} s"
+            )
 
 
 def main(arguments: list[str] | None = None) -> None:

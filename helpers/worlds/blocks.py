@@ -199,7 +199,8 @@ class SwervingDriver(RacingDriver):
 class AtBlocks:
     """A policy: ``learner`` drives near a block, the scripted driver everywhere else.
 
-    Where ``learner`` has a ``begin``, it is called at each block, with its place.
+    Where ``learner`` has a ``begin``, it is called at each block, with its place. ``ways`` says
+    where it drove in this lap, step by step.
     """
 
     def __init__(self, env: gym.Env, learner: Any) -> None:
@@ -208,11 +209,13 @@ class AtBlocks:
 
     def reset(self) -> None:
         self.at: int | None = None
+        self.ways: list[Near] = []
 
     def __call__(self, observation: np.ndarray) -> Any:
         near = self.world.near()
         if near is None:
             return self.driver(observation)
+        self.ways.append(near)
         if near.place != self.at:
             self.at = near.place
             getattr(self.learner, "begin", lambda place: None)(near.place)
