@@ -97,6 +97,7 @@ experiments: $(STAMP) ## what the notebooks quote, over many trainings; goes on 
 	$(BIN)/python tools/experiments.py
 	$(BIN)/python tools/ladder.py
 	$(BIN)/python tools/waiting.py
+	$(BIN)/python tools/ways.py
 
 scores: $(STAMP) ## the score table of the series
 	$(BIN)/python tools/scores.py

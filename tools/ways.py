@@ -381,7 +381,7 @@ def fit(recipe: Recipe, data: Sequence[Pairs], seed: int) -> Network:
     training.train(
         network, views, wanted[:, : head.count], head.loss,
         steps=recipe.steps, batch_size=128, learning_rate=2e-3, generator=torch.default_generator,
-        augment=mirror, progress=False,
+        augment=None if recipe.data == "right" else mirror, progress=False,  # or it is left, too
     )  # fmt: skip
     return network
 
