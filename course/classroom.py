@@ -6,9 +6,10 @@
 
 What students get lies in ``release/`` there; what they hand in, and gradebook.db, stay as they are.
 Before it is built, the checks are checked: the solutions get full marks, what is released gets
-none, and each solution in ``course/wrong/`` fails the tests that it names, and no other. Then
-nbgrader itself grades and writes feedback for two students, one who hands in the solutions and one
-who hands in what was released, in a folder that is thrown away.
+none, each solution in ``course/wrong/`` fails the tests that it names, and no other, and those in
+``course/right/``, which solve a task in another way, fail none. Then nbgrader itself grades and
+writes feedback for two students, one who hands in the solutions and one who hands in what was
+released, in a folder that is thrown away.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from materials import write
 from nbformat import NotebookNode
 
 HERE = Path(__file__).resolve().parent
-SOURCE, WRONG = HERE / "source", HERE / "wrong"
+SOURCE, WRONG, RIGHT = HERE / "source", HERE / "wrong", HERE / "right"
 ASSIGNMENTS = sorted(path.name for path in SOURCE.iterdir() if path.is_dir())
 SEED = 1  # of the data that the students get
 
@@ -40,14 +41,14 @@ SEED = 1  # of the data that the students get
 SOLUTION = re.compile(r"^( *)### BEGIN SOLUTION\n.*?^ *### END SOLUTION$", re.M | re.S)
 STUB = r"\1# YOUR CODE HERE\n\1raise NotImplementedError()"
 SECRET = "### BEGIN", "**Rubric.**", "KEY ="  # nothing of it is released
-HEADER = re.compile(r'"""(.*?)\n\nCell: (\S+)\nFails: (.+?)\n"""\n\n+(.*)', re.S)
+HEADER = re.compile(r'"""(.*?)\n\nCell: (\S+)\n(?:Fails: ([^\n]+)\n)?"""\n\n+(.*)', re.S)
 
 Code = dict[str, str]  # by grade_id: what stands in each cell that students fill in
 
 
 @dataclass(frozen=True)
-class Wrong:
-    """A wrong solution: what it does, the one cell that it changes, and the tests it must fail."""
+class Other:
+    """Another solution: what it does, the one cell that it changes, and the tests it must fail."""
 
     why: str
     code: Code
@@ -88,15 +89,24 @@ def points(notebook: NotebookNode) -> dict[str, int]:
     return {about(c, "grade_id"): about(c, "points") for c in cells if about(c, "grade")}
 
 
-def wrong_solutions(name: str) -> dict[str, Wrong]:
+def wrong_solutions(name: str) -> dict[str, Other]:
     """The wrong solutions of an assignment, by their files' names."""
+    return _solutions(WRONG / name, "a line Cell: and one Fails:")
+
+
+def right_solutions(name: str) -> dict[str, Other]:
+    """Those that are right, too, and go another way than the notebook's."""
+    return _solutions(RIGHT / name, "a line Cell: and none Fails:")
+
+
+def _solutions(folder: Path, lines: str) -> dict[str, Other]:
     found = {}
-    for path in sorted((WRONG / name).glob("*.py")):
+    for path in sorted(folder.glob("*.py")):
         match = HEADER.fullmatch(path.read_text(encoding="utf-8"))
-        if match is None:
-            raise ValueError(f"{path} should begin with what it does, a line Cell: and one Fails:")
+        if match is None or (match[3] is None) != ("none" in lines):
+            raise ValueError(f"{path} should begin with what it does, {lines}")
         why, cell, fails, code = match.groups()
-        found[path.stem] = Wrong(why, {cell: code}, set(fails.split(", ")))
+        found[path.stem] = Other(why, {cell: code}, set(fails.split(", ")) if fails else set())
     return found
 
 
@@ -131,12 +141,13 @@ def check(folder: Path, name: str) -> list[str]:
     ]
     passed = set(tests) - set(failed(folder, name, stubs))
     complaints += [f"{name}: what is released passes {test}" for test in sorted(passed)]
-    for stem, wrong in wrong_solutions(name).items():
-        if unknown := (set(wrong.code) - set(solution)) | (wrong.fails - set(tests)):
+    for stem, other in [*wrong_solutions(name).items(), *right_solutions(name).items()]:
+        if unknown := (set(other.code) - set(solution)) | (other.fails - set(tests)):
             complaints.append(f"{name}: {stem} names {unknown}, which the notebook doesn't have")
-        fails = failed(folder, name, solution | wrong.code)
-        if set(fails) != wrong.fails:
-            complaints.append(f"{name}: {stem} fails {fails or 'nothing'}, not {wrong.fails}")
+        fails = failed(folder, name, solution | other.code)
+        if set(fails) != other.fails:
+            wanted = other.fails or "nothing"
+            complaints.append(f"{name}: {stem} fails {fails or 'nothing'}, not {wanted}")
     return complaints
 
 
@@ -197,8 +208,10 @@ def main() -> None:
         complaints = []
         for name in ASSIGNMENTS:
             notebook = read(trial, name)
-            total, count = sum(points(notebook).values()), len(wrong_solutions(name))
-            print(f"{name}: {total} points by tests, {count} wrong solutions", flush=True)
+            total, wrong = sum(points(notebook).values()), len(wrong_solutions(name))
+            right = 1 + len(right_solutions(name))
+            print(f"{name}: {total} points by tests; solutions: {right} right, {wrong} wrong")
+            sys.stdout.flush()
             complaints += check(trial, name)
         release(trial)
         print("nbgrader grades two students …", flush=True)

@@ -133,6 +133,23 @@ def test_a_wrong_solution_without_a_header_is_refused(
         wrong_solutions("tiny")
 
 
+@pytest.mark.parametrize(("answer", "complaint"), [(1, None), (2, "two fails {'test-one'")])
+def test_another_right_solution_must_fail_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int, complaint: str | None
+) -> None:
+    tiny(tmp_path, {**TINY, "test-any": ("assert f() > 0", True)})
+    (tmp_path / "tiny").mkdir()
+    text = f'"""Right.\n\nCell: answer\n"""\n\ndef f():\n    return {answer}\n'
+    (tmp_path / "tiny" / "two.py").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(classroom, "RIGHT", tmp_path)
+    complaints = check(tmp_path, "tiny")
+    assert [said for said in complaints if complaint is None or complaint not in said] == []
+    assert len(complaints) == (complaint is not None)
+    monkeypatch.setattr(classroom, "WRONG", tmp_path)
+    with pytest.raises(ValueError, match="and one Fails"):
+        wrong_solutions("tiny")
+
+
 # --- their data
 
 
