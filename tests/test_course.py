@@ -38,6 +38,14 @@ def test_the_tests_tell_right_from_wrong(course: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ASSIGNMENTS)
+def test_each_hidden_test_fails_for_a_wrong_solution(course: Path, name: str) -> None:
+    cells = [cell for cell in read(course, name).cells if cell.cell_type == "code"]
+    hidden = {about(cell, "grade_id") for cell in cells if "HIDDEN TESTS" in cell.source}
+    caught = set().union(*(wrong.fails for wrong in wrong_solutions(name).values()))
+    assert hidden and not hidden - caught
+
+
+@pytest.mark.parametrize("name", ASSIGNMENTS)
 def test_an_assignment_is_what_nbgrader_expects(course: Path, name: str) -> None:
     notebook = read(course, name)
     marked = [cell for cell in notebook.cells if "nbgrader" in cell.metadata]

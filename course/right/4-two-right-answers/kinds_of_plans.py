@@ -3,8 +3,6 @@
 Cell: learn
 """
 
-# ruff: noqa: F821
-
 
 def learn(ways, trees, seed):
     states, plans = pairs(ways, trees, [0, AHEAD])
