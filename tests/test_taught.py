@@ -22,6 +22,7 @@ import numpy as np
 import pygame
 import pytest
 import torch
+import ways
 from notebook_checks import code_cells, syntax, tags
 
 import helpers
@@ -333,3 +334,29 @@ def test_to_and_from_minari(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         for field in fields(demos):
             was, one, other = (getattr(found, field.name) for found in (demos, ours, theirs))
             assert np.array_equal(one, was) and np.array_equal(other, was), field.name
+
+
+# --- 08-choose-among-many-ways
+
+
+def test_models_that_choose() -> None:
+    """What 08 teaches is what the results that it quotes were made with."""
+    torch.manual_seed(0)
+    plans, out = torch.rand(60, ways.CHUNK, 3), torch.randn(60, ways.PlanClasses.size)
+    ours = taught("08", "Average", "Kinds", "Flow", plans=plans, KINDS=ways.PlanClasses.kinds)
+    pairs = {
+        ours.Average: (ours.Average(), ways.Plans(plans)),
+        ours.Kinds: (ours.Kinds(), ways.PlanClasses(plans)),
+        ours.Flow: (ours.Flow(), ways.Flow(plans)),
+    }
+    mine, theirs = pairs[ours.Kinds]
+    theirs.middles = mine.middles  # the first ones are drawn
+    mine, theirs = pairs[ours.Flow]
+    theirs.ends.load_state_dict(mine.net.state_dict())
+    for kind in pairs.values():
+        found = []
+        for head in kind:
+            torch.manual_seed(3)
+            said = out[:, : head.size]
+            found.append((head.plans(said[:1]), head.loss(said, plans)))
+        assert all(map(torch.equal, *found)), kind

@@ -38,6 +38,7 @@ from helpers.networks import mirror
 from helpers.worlds.blocks import LEFT, RIGHT, SwervingDriver
 
 COMMITTED = read(FILE, Cell)
+BEST = "plans, classes", "6 of 12, one draw kept"  # a policy, and how it is read
 FRAME = np.zeros((96, 96, 3), np.uint8)
 
 
@@ -58,6 +59,12 @@ def test_the_file_is_whole_and_belongs_to_the_code() -> None:
             assert len(words) == len(TRACKS) and set("".join(words)) <= {*"LRH-"}, cell
 
 
+def test_a_cell_is_made_again_when_a_setting_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest(Cell("plans, flow"))
+    monkeypatch.setattr(ways, "SCALE", 2 * SCALE)
+    assert digest(Cell("plans, flow")) != before != digest(Cell("plans, classes"))
+
+
 def test_the_best_policy_passes_both_sides_and_the_average_of_plans_hits() -> None:
     """What 08 says, of the committed rows."""
 
@@ -70,9 +77,6 @@ def test_the_best_policy_passes_both_sides_and_the_average_of_plans_hits() -> No
     assert np.isin(average, ["H", "-"]).mean() > 0.5
     assert np.isin(chosen, ["H", "-"]).mean() <= 0.05
     assert (chosen == "L").mean() >= 0.25 and (chosen == "R").mean() >= 0.25
-
-
-BEST = "plans, classes", "6 of 12, one draw kept"
 
 
 def test_what_is_told_is_mirrored_with_the_rest() -> None:

@@ -27,7 +27,7 @@ from torch.nn import functional
 from tqdm.auto import tqdm
 
 from helpers import ROOT, data_path, training
-from helpers.networks import ROAD, mirror, view
+from helpers.networks import ROAD, DrivingCNN, mirror, view
 from helpers.plumbing import written_whole
 from helpers.results import interval
 from helpers.rollouts import rollout
@@ -422,21 +422,13 @@ def measure(cell: Cell) -> dict[str, Any]:
 def digest(cell: Cell) -> str:
     """Of the code that a cell's result depends on."""
     recipe = POLICIES[cell.policy]
-    parts: list[Any] = [
-        *RECORDS,
-        training.train,
-        mirror,
-        Masked,
-        Usual,
-        AtBlocks,
-        outcomes,
-        answers,
-    ]
-    parts += [Plans, PlanClasses, Flow, Classes, Mixture, Network, Student, fit, teach, measure]
-    parts += [plans, likeliest, action, drawn_class, drawn_part, _drawn]
+    parts: list[Any] = [*RECORDS, training.train, mirror, DrivingCNN, Masked, Usual, AtBlocks]
+    parts += [outcomes, answers, Plans, PlanClasses, Flow, Classes, Mixture, Network, Student]
+    parts += [fit, teach, measure, plans, likeliest, action, drawn_class, drawn_part, _drawn]
     readings = [(name, r.execute, r.keeps) for name, r in recipe.readings.items()]
     about = cell.policy, recipe.data, recipe.steps, recipe.asks, readings
-    return short_hash(digest_of(*parts) + repr((about, TRACKS, LAPS, CHUNK, ASKED, ROUNDS)))
+    settings = TRACKS, LAPS, CHUNK, ASKED, ROUNDS, SCALE.tolist(), MIDDLE.tolist()
+    return short_hash(digest_of(*parts) + repr((about, settings)))
 
 
 def cells(seeds: int = SEEDS) -> list[Cell]:
