@@ -334,7 +334,10 @@ def _in_worker(function: Callable[..., Any], task: Any) -> Any:
         watch = threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True)
         watch.name = END_WITH_PARENT
         watch.start()
-    return function(*task)
+    try:
+        return function(*task)
+    finally:
+        give_memory_back()  # or each keeps what its largest lap took
 
 
 def _end_with_parent(parent: int) -> None:

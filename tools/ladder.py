@@ -361,7 +361,7 @@ def rows() -> list[Cell]:
     confused, calm = ("30 clean", "all gauges"), ("30 clean", "speed")
     covered = ("30 disturbed", "all gauges")
     found = [Cell(name, *confused) for name in POLICIES if not {"chunks", "read"} & {*name.split()}]
-    found += [Cell(name, *calm) for name in ("classes", "15 convolutions", "mixture")]
+    found += [Cell("classes", *calm)]
     found += [Cell(name, *calm) for name in POLICIES if "chunks" in name]
     return found + [Cell(name, *covered) for name in ("classes", "classes, read by their mean")]
 

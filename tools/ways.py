@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -436,15 +436,19 @@ def cells(seeds: int = SEEDS) -> list[Cell]:
     return [Cell(name, seed) for seed in range(seeds) for name in POLICIES]
 
 
+def record_missing(kinds: Iterable[str], workers: Workers) -> None:
+    """Record what is missing of some kinds of laps."""
+    tasks = [(kind, seed) for kind in kinds for seed in range(LAPS)]
+    tasks = [task for task in tasks if not lap_path(*task).exists()]
+    for _ in tqdm(as_they_come(record, tasks, workers), "laps", len(tasks), leave=False):
+        pass
+
+
 def run(wanted: Sequence[Cell], workers: Workers, path: Path = FILE) -> None:
     """Make what is missing in ``path`` or belongs to other code."""
 
     def prepare(missing: Sequence[Cell]) -> None:
-        kinds = sorted({POLICIES[cell.policy].data for cell in missing})
-        tasks = [(kind, seed) for kind in kinds for seed in range(LAPS)]
-        tasks = [task for task in tasks if not lap_path(*task).exists()]
-        for _ in tqdm(as_they_come(record, tasks, workers), "laps", len(tasks), leave=False):
-            pass
+        record_missing(sorted({POLICIES[cell.policy].data for cell in missing}), workers)
 
     order = [Cell(name, seed) for name in POLICIES for seed in range(SEEDS)]
     complete(wanted, measure, digest, path, workers, order, prepare)
