@@ -98,6 +98,8 @@ experiments: $(STAMP) ## what the notebooks quote, over many trainings; goes on 
 	$(BIN)/python tools/ladder.py
 	$(BIN)/python tools/waiting.py
 	$(BIN)/python tools/ways.py
+	$(BIN)/python tools/checkpoints.py
+	$(BIN)/python tools/choices.py
 
 scores: $(STAMP) ## the score table of the series
 	$(BIN)/python tools/scores.py

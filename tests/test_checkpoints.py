@@ -10,8 +10,6 @@ import torch
 from cells import read
 from checkpoints import DECAY, Cell, looks
 
-from helpers.training import train
-
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,27 +29,15 @@ def numbers(network: torch.nn.Module) -> torch.Tensor:
 
 def test_the_average_forgets_slowly(small: None) -> None:
     before, after = (
-        {kind: numbers(n) for kind, n in found.items()} for found in looks(Cell("constant"))
+        {kind: numbers(n) for kind, n in found.items()} for found in looks(Cell("all gauges"))
     )
     expected = DECAY * before["averaged"] + (1 - DECAY) * after["last"]
     assert torch.allclose(after["averaged"], expected, atol=1e-6)
     assert not torch.allclose(before["last"], after["last"])
 
 
-def test_one_cycle_is_the_training_of_the_notebooks(small: None) -> None:
-    *_, last = looks(Cell("one cycle", seed=3))
-    seen, ((frames, labels),) = experiments.VIEWS["speed"], experiments.laps("")
-    torch.manual_seed(3)
-    model = seen.network(squash=True)
-    pairs = torch.from_numpy(seen.inputs(frames)), torch.from_numpy(labels)
-    train(model, *pairs, torch.nn.functional.mse_loss, steps=8, batch_size=128, average=0,
-          learning_rate=2e-3, generator=torch.default_generator, augment=seen.mirror,
-          progress=False)  # fmt: skip
-    assert torch.allclose(numbers(model), numbers(last["last"]), atol=1e-6)
-
-
 def test_a_row_has_a_number_for_each_look(small: None, tmp_path: Path) -> None:
-    wanted = [Cell("constant")]
+    wanted = [Cell("all gauges")]
     checkpoints.run(wanted, 1, tmp_path / "a.csv")
     (row,) = read(tmp_path / "a.csv", Cell).values()
     kinds = [f"{what}_{kind}" for what in ("loss", "return") for kind in checkpoints.WEIGHTS]
