@@ -32,6 +32,8 @@ import nbformat
 from materials import write
 from nbformat import NotebookNode
 
+from helpers.plumbing import in_workers
+
 HERE = Path(__file__).resolve().parent
 SOURCE, WRONG, RIGHT = HERE / "source", HERE / "wrong", HERE / "right"
 ASSIGNMENTS = sorted(path.name for path in SOURCE.iterdir() if path.is_dir())
@@ -135,16 +137,16 @@ def check(folder: Path, name: str) -> list[str]:
     """What is wrong with an assignment's tests; nothing, if all is well."""
     notebook = read(folder, name)
     solution, stubs, tests = solved(notebook), released(notebook), points(notebook)
-    complaints = [
-        f"{name}: the solution fails {test}: {says}"
-        for test, says in failed(folder, name, solution).items()
-    ]
-    passed = set(tests) - set(failed(folder, name, stubs))
+    others = wrong_solutions(name) | right_solutions(name)
+    codes = [solution, stubs, *(solution | other.code for other in others.values())]
+    tasks = [(folder, name, code) for code in codes]
+    ours, theirs, *found = in_workers(failed, tasks, os.cpu_count() or 1)
+    complaints = [f"{name}: the solution fails {test}: {says}" for test, says in ours.items()]
+    passed = set(tests) - set(theirs)
     complaints += [f"{name}: what is released passes {test}" for test in sorted(passed)]
-    for stem, other in [*wrong_solutions(name).items(), *right_solutions(name).items()]:
+    for (stem, other), fails in zip(others.items(), found, strict=True):
         if unknown := (set(other.code) - set(solution)) | (other.fails - set(tests)):
             complaints.append(f"{name}: {stem} names {unknown}, which the notebook doesn't have")
-        fails = failed(folder, name, solution | other.code)
         if set(fails) != other.fails:
             wanted = other.fails or "nothing"
             complaints.append(f"{name}: {stem} fails {fails or 'nothing'}, not {wanted}")
