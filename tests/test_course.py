@@ -8,13 +8,14 @@ import classroom
 import leaderboard
 import materials
 import nbformat
+import notebook_checks
 import numpy as np
 import predict
 import pytest
 import yaml
 from classroom import ASSIGNMENTS, about, check, points, read, released, solved, wrong_solutions
 
-from helpers.results import causes
+from helpers.results import causes, measured
 from helpers.worlds.mountain_car import mountain_car_expert
 
 ROOT = Path(classroom.HERE).parent
@@ -245,19 +246,56 @@ def test_the_plans_name_sections_that_exist() -> None:
 
 
 def test_the_plans_last_as_long_as_they_say() -> None:
-    first, second = PAGE.split("**Two times 90 minutes.**")
-    second = second.split("**Two days.**")[0]
-    for part in (first, second):
+    plans = re.split(r"^\*\*(?=Two times 90|A further 90|Two days)", PAGE, flags=re.M)
+    assert len(plans) == 4
+    for part in plans[:3]:
         assert sum(map(int, re.findall(r"^\| (\d+) \| (?:\d\d)? ?\|", part, re.M))) == 90
 
 
 def test_the_spread_is_that_of_the_experiments() -> None:
-    rows = re.findall(r"^\| ([^|]+), ([^|,]+) \| (\d+) \| (\d+) to (\d+) \|$", PAGE, re.M)
-    assert len(rows) == 5
-    for data, view, *numbers in rows:
-        means = causes(data, view).returns.mean(axis=1)
+    rows = re.findall(r"^\| ([^|]+) \| (−?\d+) \| (−?\d+) to (−?\d+) \|$", PAGE, re.M)
+    assert len(rows) == 11
+    for name, *numbers in rows:
+        *policy, data, view = name.split(", ")
+        row = measured("ladder", policy=policy[0], data=data, view=view) if policy else None
+        means = (row or causes(data, view)).returns.mean(axis=1)
         found = [means.mean(), means.min(), means.max()]
-        assert [f"{number:.0f}" for number in found] == numbers, (data, view)
+        assert [f"{number:.0f}".replace("-", "−") for number in found] == numbers, name
+
+
+def test_the_blocks_that_are_hit_are_those_of_the_experiments() -> None:
+    rows = re.findall(r"^\| ([^|:]+): ([^|]+) \| ([\d.]+%) \| (\d+) to (\d+) \|$", PAGE, re.M)
+    assert len(rows) == 8
+    for policy, reading, *numbers in rows:
+        ways = [t[reading].replace(" ", "") for t in measured("ways", policy=policy).trainings]
+        assert {len(way) for way in ways} == {55}
+        hit = [len(way) - way.count("L") - way.count("R") for way in ways]
+        found = [f"{np.mean(hit) / 55:.1%}", str(min(hit)), str(max(hit))]
+        assert found == numbers, (policy, reading)
+
+
+def test_the_cars_that_wait_are_those_of_the_experiments() -> None:
+    policies = "likeliest class", "squared error", "two pictures"
+    names = "one picture, the likeliest class", "one picture", "two pictures, 1.2 seconds apart"
+    for words, name in zip(policies, names, strict=True):
+        (numbers,) = re.findall(rf"(\d+) (?:or|to) (\d+) [a-z ]*{words}", PAGE)
+        found = measured("waiting", policy=name)["for_ever"]
+        assert [f"{n:.0f}" for n in (found.min(), found.max())] == list(numbers), name
+
+
+def test_what_is_quoted_from_a_notebook_stands_in_it() -> None:
+    """What follows "07:" on the page, up to the next one, in the notebook's outputs or numbers."""
+    quotes = re.findall(r"\b(0[789]): (.*?)(?=\b0\d: |\||$)", PAGE, re.M)
+    assert len(quotes) >= 8
+    for number, text in quotes:
+        (path,) = (ROOT / "notebooks").glob(f"{number}-*.ipynb")
+        shown = []
+        for cell in nbformat.read(path, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                shown += [output.get("text", ""), output.get("data", {}).get("text/html", "")]
+            shown += [cell.source] if cell.id == "constants" else []
+        there = notebook_checks.numbers(re.sub(r"<[^>]+>", " ", "\n".join(shown)))
+        assert not notebook_checks.numbers(text).keys() - there.keys(), text
 
 
 def test_links_lead_somewhere() -> None:
