@@ -225,8 +225,8 @@ def test_ending_early_keeps_the_finished_lap_and_loses_the_one_under_way(
 
 
 def test_a_window_that_nobody_drives_closes_and_says_so(window, tmp_path: Path) -> None:
-    drive = window(patience=4)
-    assert "No key was pressed for 4 seconds" in drive.end()
+    drive = window(patience=9)
+    assert "No key was pressed for 9 seconds" in drive.end()
     assert not list_laps(tmp_path)
 
 
