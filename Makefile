@@ -35,6 +35,9 @@ TORCH = $(shell sed -n 's/^ *"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 NBVAL := --nbval-lax --nbval-current-env
+# Each file in one process, from first to last: a notebook's cells need those before them. Two, on
+# more cores, too: a file may start a kernel, workers and a browser whose keys are timed.
+TWO_FILES := -n 2 --dist loadfile
 
 # The stamp holds this folder's path: a .venv that was moved, copied, half made or whose Python is
 # gone is not trusted, but made anew.
@@ -67,7 +70,7 @@ else
 endif
 	@echo '2/3 installing $(TORCH), the largest part'
 	@$(BIN)/python -m pip install -c lock.txt $(TORCH_FROM) $(TORCH)
-	@echo '3/3 installing the rest, in the versions of lock.txt'
+	@echo '3/3 installing the rest, in the versions of lock.txt: minutes, without a word'
 	@$(BIN)/python -m pip install --quiet -c lock.txt -e '.[test]'
 	@echo '$(CURDIR)' > $@
 
@@ -85,7 +88,7 @@ test: $(STAMP) ## lint, types, unit tests, and every notebook at small size
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
 	$(BIN)/python -m mypy
-	IL_SIZE=small $(ONE_THREAD) $(BIN)/python -m pytest $(NBVAL) --nbval-cell-timeout=600 tests notebooks
+	IL_SIZE=small $(ONE_THREAD) $(BIN)/python -m pytest $(TWO_FILES) $(NBVAL) --nbval-cell-timeout=600 tests notebooks
 
 test-full: $(STAMP) ## every notebook at full size, more laps, more kills (long)
 	IL_SIZE=full $(ONE_THREAD) $(BIN)/python -m pytest $(NBVAL) --nbval-cell-timeout=7200 tests/test_car_racing.py tests/test_kills.py notebooks

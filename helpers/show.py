@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -39,6 +40,7 @@ FASTEST = 50  # frames a second of a GIF; browsers show faster ones at 10
 ROAD_WIDTH = 13.3  # units
 # On a phone, tables and pictures wider than this (pixels; they have several panels) scroll
 WIDE, SCROLLS = 600, '<div style="overflow-x:auto">{}</div>'
+HYPHEN = re.compile(r"(?<![\w.-])-(?=\.?\d)")  # where a minus sign belongs
 ACTION_COLOURS = ["#0072B2", "#000000", "#D55E00"]  # push left, do nothing, push right
 
 plt.rc("figure", figsize=(6, 3), dpi=100)
@@ -135,6 +137,7 @@ _font = cache(ImageFont.load_default)
 
 def label(frame: np.ndarray, text: str) -> np.ndarray:
     """``frame`` with a line of text above it, (height + 22, width, 3) uint8."""
+    text = HYPHEN.sub("−", text)
     image = Image.new("RGB", (frame.shape[1], frame.shape[0] + 22), "white")
     image.paste(Image.fromarray(frame), (0, 22))
     size = next((n for n in range(15, 8, -1) if _font(n).getlength(text) < image.width - 4), 8)
@@ -206,7 +209,7 @@ def track_map(ax: Axes, middle: np.ndarray, paths: Mapping[str, np.ndarray]) -> 
 
 
 def table(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> HTML:
-    """An HTML table; numbers are set to the right."""
+    """An HTML table; numbers are set to the right, with the minus sign of print."""
     head = "".join(f"<th>{html.escape(str(name))}</th>" for name in columns)
     body = ""
     for row in rows:
@@ -214,8 +217,9 @@ def table(rows: Iterable[Sequence[Any]], columns: Sequence[str]) -> HTML:
             raise ValueError(f"the row {row!r} does not fit the columns {columns!r}")
         body += "<tr>"
         for i, value in enumerate(row):
-            align = "left" if i == 0 or len(str(value)) > 24 else "right"
-            body += f'<td style="text-align:{align}">{html.escape(str(value))}</td>'
+            text = HYPHEN.sub("−", str(value))
+            align = "left" if i == 0 or len(text) > 24 else "right"
+            body += f'<td style="text-align:{align}">{html.escape(text)}</td>'
         body += "</tr>"
     whole = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return HTML(SCROLLS.format(whole))
@@ -226,6 +230,6 @@ def score_table(scores: Mapping[str, Scores], finished: str = "finished") -> HTM
     rows = []
     for name, score in scores.items():
         numbers = (score.mean, *score.interval, score.minimum)
-        mean, low, high, worst = (f"{number:.1f}".replace("-", "−") for number in numbers)
+        mean, low, high, worst = (f"{number:.1f}" for number in numbers)
         rows.append((name, mean, f"{low} to {high}", worst, f"{score.finished_share:.0%}"))
     return table(rows, ["policy", "mean return", "95% interval", "minimum", finished])

@@ -33,6 +33,7 @@ def run_all(folder: Path, timeout: int = CELL_TIMEOUT) -> str:
     (folder / "conftest.py").write_text((ROOT / "conftest.py").read_text())
     (folder / "pytest.ini").write_text(f"[pytest]\npythonpath = {ROOT}/tests {ROOT}/tools\n")
     command = "-m pytest -rA --nbval-lax --nbval-current-env -p no:cacheprovider --color=no"
+    command += " -p no:hypothesispytest"  # takes a second to load, and does nothing here
     result = subprocess.run(
         [sys.executable, *command.split(), f"--nbval-cell-timeout={timeout}"],
         cwd=folder,

@@ -224,6 +224,26 @@ def test_a_take_over_labels_what_the_human_did_and_nothing_else(tmp_path: Path) 
     assert (lap.labels, lap.steps, lap.total) == (9, len(log), float(len(log)))
 
 
+def test_ending_early_keeps_take_overs_and_drops_a_lap_by_hand(tmp_path: Path) -> None:
+    beside = LapSession(ToyRace(tiles=40), tmp_path / "beside", laps=2, policy=Clone())
+    drive(beside, 5, NOTHING)
+    drive(beside, 3, LEFT)
+    drive(beside, 2, NOTHING)
+    beside.stop()
+    (lap,) = list_laps(tmp_path / "beside")
+    assert (lap.labels, lap.steps, beside.labels) == (3, 10, 3) and beside.unsaved is None
+    assert not Demonstrations.load(lap.path).finished[0]
+    drive(beside, 5, NOTHING)  # the next lap, nobody's hand on the wheel
+    beside.stop()
+    beside.stop()
+    assert len(list_laps(tmp_path / "beside")) == 1
+
+    alone = LapSession(ToyRace(tiles=40), tmp_path / "alone", laps=2)
+    drive(alone, 5)
+    alone.stop()
+    assert list_laps(tmp_path / "alone") == [] and alone.labels == 0
+
+
 def test_a_message_goes_after_a_while(tmp_path: Path) -> None:
     session = LapSession(ToyRace(tiles=200), tmp_path, policy=Clone())
     drive(session, laps.SHOWN, NOTHING)

@@ -161,6 +161,15 @@ def test_side_by_side_rests_on_the_last_frame_of_the_shorter():
     assert (frames[-1][22:, 60:] == moving_square(8)[-1]).all(), "the end must be shown"
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [("-5, -0.12 to -.3", "−5, −0.12 to −.3"), ("(-276)", "(−276)"), ("lap-2026-11-26.npz", None),
+     ("10-20 a-1 x -y --5", None), (-3, "−3")],
+)  # fmt: skip
+def test_numbers_below_zero_have_a_minus_sign(given, shown):
+    assert f">{shown or given}</td>" in show.table([(given,)], ["n"]).data
+
+
 def test_the_score_table_shows_what_the_scores_say():
     scores = Scores(np.arange(2), np.array([-100.0, -120]), np.full(2, 9), np.array([True, False]))
     page = show.score_table({"a <clone>": scores}).data

@@ -1,10 +1,10 @@
 // Shows the pictures that the kernel sends, and tells it which keys are held. See cockpit.py.
 const ARROWS = ["ArrowLeft", "ArrowUp", "ArrowDown", "ArrowRight"];
 const BUTTONS = { ArrowLeft: "◀", ArrowUp: "▲ gas", ArrowDown: "▼ brake", ArrowRight: "▶" };
-const KERNEL_PATIENCE = 1500; // ms without a picture until we say that the kernel is silent
+const PATIENCE = 1500; // ms without a picture until we say so
 const SILENT =
-  "The kernel is silent: it is busy, or was restarted. After a restart, run the imports and " +
-  "constants at the notebook's top, then this cell.";
+  "No picture comes: this machine or the kernel is busy, or the kernel was restarted. After a " +
+  "restart, run the imports and constants at the notebook's top, then this cell.";
 
 function make(tag, className, parent, text = "") {
   const node = parent.appendChild(document.createElement(tag));
@@ -53,7 +53,7 @@ function render({ model, el }) {
   };
   const listen = () => {
     clearTimeout(silence);
-    if (driving && !status.ended) silence = setTimeout(() => say(SILENT), KERNEL_PATIENCE);
+    if (driving && !status.ended) silence = setTimeout(() => say(SILENT), PATIENCE);
   };
   const show = () => {
     root.classList.toggle("driving", driving);
@@ -101,8 +101,8 @@ function render({ model, el }) {
     node.onpointerup = node.onpointercancel = () => press(key, false);
     node.oncontextmenu = (event) => event.preventDefault(); // a long touch
   }
-  button("Restart lap (R)", "R").onclick = () => (tell({ do: "restart" }), sit());
-  button("End (Esc twice)", "Escape").onclick = () => tell({ do: "end" });
+  button("Restart (R)", "Start this lap again").onclick = () => (tell({ do: "restart" }), sit());
+  button("End (Esc twice)", "End the drive").onclick = () => tell({ do: "end" });
 
   stage.onfocus = () => drive(true);
   stage.onblur = () => drive(false);

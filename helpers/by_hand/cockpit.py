@@ -95,12 +95,12 @@ class Cockpit(anywidget.AnyWidget):
 
     def _receive(self, _: Any, message: dict[str, Any], __: Any) -> None:
         """A word from the browser: keys and focus, a picture that was shown, or an order."""
-        if "seen" in message:
-            self._seen = max(self._seen, message["seen"])
-            return
         with self._lock, self._ending_on_error():
-            self._keys = frozenset(message["keys"])
-            self._focus = message["focus"]
+            if "seen" in message:
+                self._seen = max(self._seen, message["seen"])
+            else:
+                self._keys = frozenset(message["keys"])
+                self._focus = message["focus"]
             match message.get("do"):
                 case "restart" if not self.ended:
                     self.session.restart()
@@ -135,7 +135,7 @@ class Cockpit(anywidget.AnyWidget):
             heard = time.monotonic()
             while self._sent - self._seen >= IN_FLIGHT and self._focus:
                 if time.monotonic() - heard > GONE:
-                    self._keys, self._focus = frozenset(), False
+                    return  # its next word, if one comes, starts this again
                 await asyncio.sleep(0.005)
             with self._lock, self._ending_on_error():
                 if not self._focus or self.ended:
@@ -157,13 +157,13 @@ class Cockpit(anywidget.AnyWidget):
             self.end()
 
     def end(self) -> None:
-        """Stop; the lap under way is lost, the finished ones are on disk."""
+        """Stop. Finished laps are on disk; of the one under way, take-overs are saved as labels."""
         with self._lock:
             if self.ended:
                 return
             self.ended, self._focus = True, False
             try:
-                self.session.save_again()
+                self.session.stop()
                 still = self._still()
             except Exception as error:  # whatever it is, the page hears of the end
                 self.error = self.error or error
@@ -197,13 +197,15 @@ class Cockpit(anywidget.AnyWidget):
         if len(self._times) < STEPS_PER_SECOND:
             return ""
         pace = (len(self._times) - 1) / (self._times[-1] - self._times[0])
-        slow = f" (slow: {STEPS_PER_SECOND} wanted)" if pace < 0.9 * STEPS_PER_SECOND else ""
-        return f" · {pace:.0f} steps/s{slow}"
+        slow = pace < 0.9 * STEPS_PER_SECOND
+        return f" · {pace:.0f} of {STEPS_PER_SECOND} steps/s" if slow else ""
 
     def _words(self) -> str:
         if not self.ended:
             return "Nobody drives here. Run this cell in JupyterLab to take the wheel."
         words = f"{self.session.driven} of {self.session.laps} laps driven here."
+        if self.session.policy is not None:
+            words += f" {self.session.labels:,} steps of yours are saved as labels."
         words += " The next cell goes on; to drive more laps, run this one again."
         if self.error is not None:
             words += f" Driving stopped: {type(self.error).__name__}: {self.error}"

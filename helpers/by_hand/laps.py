@@ -98,6 +98,7 @@ class LapSession:
         self.laps = len(self._seeds)
         self.driven = 0  # laps that ended
         self.saved: list[Path] = []
+        self.labels = 0  # steps of the human's in those files
         self.unsaved: Path | None = None  # where a lap belongs that ended and isn't on disk yet
         self.message = "" if policy is None else "Hold an arrow key to take over."
         self.restart()
@@ -168,8 +169,11 @@ class LapSession:
         if not (terminated or truncated or self._crossed_the_line()):
             return False
         self._finished = terminated
-        self.unsaved = self.folder / f"lap-{datetime.now():%Y%m%d-%H%M%S-%f}.npz"
+        self.unsaved = self._new_path()
         return self._end_lap()
+
+    def _new_path(self) -> Path:
+        return self.folder / f"lap-{datetime.now():%Y%m%d-%H%M%S-%f}.npz"
 
     def _crossed_the_line(self) -> bool:
         """Round the track with a few tiles missed: CarRacing itself would go on and on."""
@@ -186,6 +190,16 @@ class LapSession:
             why = os.strerror(error.errno) if error.errno else error
             self.message = f"Not saved ({why}). Press an arrow key to try again."
         return self.unsaved is None
+
+    def stop(self) -> None:
+        """End the session; the human's steps in a lap beside a policy are saved, as if it ended.
+
+        A lap by hand that isn't over is lost. Raises OSError, as `save_again`.
+        """
+        under_way = not self.done and not self.unsaved
+        if self.policy is not None and under_way and any(step[3] for step in self._steps):
+            self._finished, self.unsaved = False, self._new_path()
+        self.save_again()
 
     def save_again(self) -> None:
         """Save the lap that has ended, if it isn't yet, and go on to the next.
@@ -213,6 +227,7 @@ class LapSession:
                 with written_whole(self.unsaved.with_suffix(".npy")) as file:
                     np.save(file, log)
             self.saved.append(lap.save(self.unsaved))
+            self.labels += len(lap.actions)
         self.message = words + ("saved." if keep.any() else "driven without your help: no labels.")
         self.unsaved = None
         self.driven += 1
