@@ -1,5 +1,6 @@
 """Looks within a training: what is looked at, and results that belong."""
 
+from functools import partial
 from pathlib import Path
 
 import checkpoints
@@ -10,14 +11,18 @@ import torch
 from cells import read
 from checkpoints import DECAY, Cell, looks
 
+from helpers.rollouts import rollout
+
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight steps, two looks, one lap of noise."""
+    """Eight steps, two looks, one lap of noise, a hundred steps of driving."""
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (40, 96, 96, 3), np.uint8)
     lap = frames, rng.uniform(0, 0.4, (40, 3)).astype(np.float32)
     monkeypatch.setattr(experiments, "laps", lambda name: [lap])
+    monkeypatch.setattr(experiments, "record_missing", lambda names, workers: None)
+    monkeypatch.setattr(checkpoints, "rollout", partial(rollout, max_steps=100))
     monkeypatch.setattr(checkpoints, "STEPS", 8)
     monkeypatch.setattr(checkpoints, "LOOKS", range(7, 9))
     monkeypatch.setattr(checkpoints, "TRACKS", range(10_000, 10_001))

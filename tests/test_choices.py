@@ -84,8 +84,8 @@ def test_a_row_for_each_question(short: None, tmp_path: Path) -> None:
     assert all(draws[name] in ("L", "R", "H", "-") for name in KEPT)
     assert all(abs(float(answers[name])) < 0.5 for name in ("coin", "taken"))
     assert int(answers["labels"]) > 0
-    assert all(float(keys[name]) for name in ("teacher", "average", "likeliest", "drawn"))
-    assert len(list(choices.table(rows))) == len(KEPT) + 6
+    assert all(float(keys[name]) for name in ("teacher", "average", "likeliest", "drawn", "mean"))
+    assert len(list(choices.table(rows))) == len(KEPT) + 7
 
 
 def test_the_committed_results_are_the_grid_and_belong_to_the_committed_code() -> None:

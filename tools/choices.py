@@ -22,7 +22,7 @@ import torch
 import ways
 from cells import Workers, command, complete, digest_of, read, short_hash
 from experiments import VIEWS
-from ladder import Classes, First, Head, Policy, Regression, Usual
+from ladder import Classes, First, Head, Policy, ReadByMean, Regression, Usual
 from torch import Tensor
 from waiting import Drawn
 from ways import ASKED, LAPS, MIDDLE, POLICIES, SCALE, Coin, PlanClasses, Reading, Student
@@ -125,7 +125,7 @@ def keys(seed: int) -> dict[str, Any]:
     """Learners of laps that were driven with keys: left and right of one right answer, in haste.
 
     They see what the cured clone sees. The return of the average, of the likeliest class, of a
-    class that is drawn, and of their teacher, on a road without blocks.
+    class that is drawn, of the classes' mean, and of their teacher, on a road without blocks.
     """
     env = gym.make("FastCarRacing-v3", max_episode_steps=TIME_LIMIT)
     physics = gym.make("PhysicsOnly-v3", max_episode_steps=TIME_LIMIT)
@@ -136,7 +136,7 @@ def keys(seed: int) -> dict[str, Any]:
     views, wanted = (torch.from_numpy(np.concatenate(part)) for part in zip(*laps, strict=True))
     seen, policies = VIEWS["speed"], dict[str, Any](teacher=KeyboardDriver(physics))
     learned: list[dict[str, Head]] = [{"average": Regression()}, {"likeliest": Classes()}]
-    learned[1]["drawn"] = Drawn()
+    learned[1] |= {"drawn": Drawn(), "mean": ReadByMean()}
     for heads in learned:
         head = next(iter(heads.values()))
         torch.manual_seed(seed)
@@ -159,7 +159,7 @@ def keys(seed: int) -> dict[str, Any]:
 ASKS: dict[str, tuple[Callable[[int], dict[str, Any]], tuple[Any, ...]]] = {  # and what it rests on
     "draws": (draws, (Tosser,)),
     "answers": (answers, ()),
-    "keys": (keys, (Usual, First, ladder.Student, Regression, Classes, Drawn)),
+    "keys": (keys, (Usual, First, ladder.Student, Regression, Classes, Drawn, ReadByMean)),
 }
 
 
@@ -203,7 +203,7 @@ def table(results: Mapping[Cell, Mapping[str, str]]) -> Iterator[str]:
     shown = {
         "draws": list(KEPT),
         "answers": ["coin", "taken"],
-        "keys": ["teacher", "average", "likeliest", "drawn"],
+        "keys": ["teacher", "average", "likeliest", "drawn", "mean"],
     }
     for question, columns in shown.items():
         mine = [row for cell, row in results.items() if cell.question == question]
