@@ -137,7 +137,7 @@ _font = cache(ImageFont.load_default)
 
 def label(frame: np.ndarray, text: str) -> np.ndarray:
     """``frame`` with a line of text above it, (height + 22, width, 3) uint8."""
-    text = HYPHEN.sub("−", text)
+    text = text.replace("−", "-")  # Pillow's font has no minus sign
     image = Image.new("RGB", (frame.shape[1], frame.shape[0] + 22), "white")
     image.paste(Image.fromarray(frame), (0, 22))
     size = next((n for n in range(15, 8, -1) if _font(n).getlength(text) < image.width - 4), 8)

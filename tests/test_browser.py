@@ -403,7 +403,7 @@ def test_another_tab_stops_the_car_and_loses_nothing(take_seat, tmp_path: Path) 
 LONG_LINE = """
 class Slow(Cockpit):  # on a machine that can't keep up, late in a lap beside a policy
     def _pace(self):
-        return "923 292 3 · the policy drives · 16 of 25 steps/s"
+        return "16 of 25 steps/s · the policy drives · 923 292 3"
 
 Slow(folder=folder)
 """
@@ -438,7 +438,7 @@ class Copilot(Cockpit):  # says beneath the picture which keys it would hold
         steer, gas, brake = self.driver()
         keys = {"Left": steer < 0, "Right": steer > 0, "Down": brake > 0}
         keys["Up"] = gas > 0 or self.session.waiting  # so slow, it coasts for four seconds
-        return " · keys: " + " ".join(key for key, held in keys.items() if held) + " ·"
+        return "keys: " + " ".join(key for key, held in keys.items() if held) + " ·"
 
 cockpit = Copilot(folder=folder, env=make_env(300), laps=1, seeds=[1003])
 cockpit
@@ -672,4 +672,4 @@ def test_a_slow_machine_is_told(tmp_path: Path) -> None:
     cockpit._times.extend(np.arange(50) / 25)
     assert cockpit._pace() == ""
     cockpit._times.extend(np.arange(50) / 12)
-    assert cockpit._pace() == " · 12 of 25 steps/s"
+    assert cockpit._pace() == "12 of 25 steps/s · "

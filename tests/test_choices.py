@@ -1,5 +1,6 @@
 """What is kept of a draw, whom the two experts send where, and results that belong."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def test_both_sides_are_tossed(network: Any) -> None:
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """One block each, no training, one lap."""
     track = BlocksAlone._create_track
 
@@ -72,6 +73,8 @@ def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(choices.ways, "LAPS", 1)
     monkeypatch.setattr(choices.ways, "lap_path", lambda kind, seed: tmp_path / f"{kind}.npz")
     monkeypatch.setattr(choices.training, "train", lambda *_, **__: [])
+    yield
+    choices.experiments.digest.cache_clear()  # of another `train`
 
 
 def test_a_row_for_each_question(short: None, tmp_path: Path) -> None:

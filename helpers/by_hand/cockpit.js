@@ -63,10 +63,12 @@ function render({ model, el }) {
     const start = "Press an arrow key to drive: ▲ is gas";
     if (status.ended) say(status.message);
     else if (paused) say("Paused: click the picture or press an arrow key to go on, Esc to end");
-    else if (!driving) say(`${status.message}\n${status.human === false ? watch : click}`);
+    else if (!driving && status.human === false) say(`${watch}\n${status.message}`);
+    else if (!driving) say(`${status.message}\n${click}`);
     else say(status.waiting ? `${status.message}\n${start}` : status.message);
     line.textContent = status.line ?? "";
   };
+  const stay = () => driving && root.scrollIntoView({ block: "nearest" });
   const drive = (now, pause = false) => {
     driving = now;
     paused = pause;
@@ -77,7 +79,7 @@ function render({ model, el }) {
     show();
     listen();
     tell();
-    if (now) root.scrollIntoView({ block: "nearest" });
+    stay();
   };
   const sit = () => {
     stage.focus({ preventScroll: true });
@@ -137,10 +139,12 @@ function render({ model, el }) {
     listen();
   };
   model.on("msg:custom", receive);
+  window.addEventListener("resize", stay);
   show();
   tell({ do: "show" }); // the first picture; after a reload, the latest
   return () => {
     clearTimeout(silence);
+    window.removeEventListener("resize", stay);
     model.off("msg:custom", receive);
     driving = false;
     held.clear();

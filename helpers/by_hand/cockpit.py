@@ -188,7 +188,7 @@ class Cockpit(anywidget.AnyWidget):
         picture = self._picture
         if not self.ended:
             status, picture = self.session.status, self._jpeg()
-            status["line"] += self._pace()
+            status["line"] = self._pace() + status["line"]
             if not self.session.waiting:
                 self._picture = picture
         self.send({"frame": self._sent, "status": status}, buffers=[picture] if picture else [])
@@ -198,7 +198,7 @@ class Cockpit(anywidget.AnyWidget):
             return ""
         pace = (len(self._times) - 1) / (self._times[-1] - self._times[0])
         slow = pace < 0.9 * STEPS_PER_SECOND
-        return f" · {pace:.0f} of {STEPS_PER_SECOND} steps/s" if slow else ""
+        return f"{pace:.0f} of {STEPS_PER_SECOND} steps/s · " if slow else ""
 
     def _words(self) -> str:
         if not self.ended:
@@ -206,7 +206,7 @@ class Cockpit(anywidget.AnyWidget):
         words = f"{self.session.driven} of {self.session.laps} laps driven here."
         if self.session.policy is not None:
             words += f" {self.session.labels:,} steps of yours are saved as labels."
-        words += " The next cell goes on; to drive more laps, run this one again."
+        words += " Go on with the next cell; to drive more laps, run this one again."
         if self.error is not None:
             words += f" Driving stopped: {type(self.error).__name__}: {self.error}"
         if self.session.unsaved:

@@ -199,6 +199,9 @@ class LapSession:
         under_way = not self.done and not self.unsaved
         if self.policy is not None and under_way and any(step[3] for step in self._steps):
             self._finished, self.unsaved = False, self._new_path()
+            self.save_again()
+            self.driven -= 1  # to its end it wasn't
+            self._steps.clear()
         self.save_again()
 
     def save_again(self) -> None:
