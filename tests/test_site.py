@@ -192,6 +192,12 @@ def test_the_dark_theme_is_dark_and_legible(visit: Any) -> None:
     assert contrast(picture.getpixel((3, 3)), (0, 0, 0)) > 7
 
 
+def test_the_columns_of_a_table_stand_apart(visit: Any) -> None:
+    page = visit("notebooks/03-collect-car-racing.html", LAPTOP)
+    padding = "e => parseFloat(getComputedStyle(e).paddingLeft)"
+    assert page.locator("div.cell_output table td").first.evaluate(padding) >= 6  # pixels
+
+
 def test_search_finds_a_word(visit: Any) -> None:
     page = visit("search.html?q=take-over", LAPTOP)
     page.locator("ul.search a[href*='06-fix-it-with-dagger']").first.wait_for()
